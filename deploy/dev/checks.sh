@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# `./dev test`: what CI checks, in the order in which a fault is cheapest to find.
+
+CARGO_DENY_VERSION=0.20.2
+OPENAPI_SPEC_VALIDATOR_VERSION=0.9.0
+
+TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/latchkey/tools
+STEP_TIMES=
+NOT_CHECKED=
+
+# step NAME COMMAND...: runs one check and notes its time. The first that fails ends the run.
+step() {
+    local name=$1 started=$SECONDS status=0
+    shift
+    printf '\n'
+    say "$name"
+    # Not `"$@" || status=$?`: that would switch `set -e` off inside the functions called here.
+    set +e
+    (
+        set -e
+        "$@"
+    )
+    status=$?
+    set -e
+    STEP_TIMES=$STEP_TIMES$(printf '%5d s  %s' $((SECONDS - started)) "$name")$'\n'
+    [ "$status" -eq 0 ] || fail "'$name' failed with status $status after $((SECONDS - started)) s"
+}
+
+print_times() {
+    printf '\n'
+    say "All passed in $SECONDS s"
+    printf '%s' "$STEP_TIMES"
+    [ -z "$NOT_CHECKED" ] || printf '\nNOT CHECKED: %s\n' "$NOT_CHECKED"
+}
+
+run_checks() {
+    # Incremental builds pay off on the second edit; CI builds once.
+    [ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+    start_private_services test volatile
+    need_rust
+    step "format" cargo fmt --all --check
+    step "shell scripts" check_scripts
+    step "lints" cargo clippy --workspace --all-targets -- -D warnings
+    step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    step "build" cargo build --workspace --bins
+    step "tests" cargo test --workspace
+    step "specification is up to date" cargo run -q -p latchkey-api -- openapi --check
+    step "specification is valid" check_specification
+    step "dependencies" check_dependencies
+    step "security advisories" check_advisories
+    [ ! -e "$STATE/advisories-not-checked" ] ||
+        NOT_CHECKED="security advisories (their database could not be fetched)"
+    print_times
+}
+
+check_scripts() {
+    need_tool shellcheck shellcheck
+    shellcheck -x dev .ci/run deploy/dev/*.sh
+}
+
+check_specification() {
+    python_tool openapi-spec-validator "$OPENAPI_SPEC_VALIDATOR_VERSION"
+    "$PYTHON_BIN/openapi-spec-validator" openapi/openapi.json openapi/openapi-3.0.json
+}
+
+# Built without optimisation: it runs for a second, and would take three times as long to build.
+need_cargo_deny() {
+    CARGO_DENY=$TOOLS/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
+    [ -x "$CARGO_DENY" ] && return
+    say "Building cargo-deny $CARGO_DENY_VERSION (once on this machine)"
+    cargo install cargo-deny --version "$CARGO_DENY_VERSION" --locked --no-default-features --debug --quiet \
+        --root "$TOOLS/cargo-deny-$CARGO_DENY_VERSION" --target-dir "$STATE/cargo-deny"
+    rm -rf "$STATE/cargo-deny"
+}
+
+check_dependencies() {
+    need_cargo_deny
+    "$CARGO_DENY" --locked check bans licenses sources
+}
+
+# The database of advisories comes over the network from a place of its own, so this is the one check that
+# a machine may be unable to make. That is said at the end too, and any advisory found is a failure.
+check_advisories() {
+    need_cargo_deny
+    local log=$LOGS/advisories.log
+    if "$CARGO_DENY" fetch db >"$log" 2>&1; then
+        "$CARGO_DENY" --locked check advisories
+        return
+    fi
+    sed 's/^/    /' "$log"
+    touch "$STATE/advisories-not-checked"
+    echo "NOT CHECKED: the advisory database could not be fetched"
+}

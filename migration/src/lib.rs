@@ -1,0 +1,114 @@
+//! The schema, one change a file.
+//!
+//! Changes are plain SQL: what PostgreSQL runs is what stands here. Files are never edited once released; the
+//! next change is the next file. No file imports the live entities, which describe the schema's present only.
+
+mod m20261101_000001_foundations;
+mod m20261101_000002_tenants;
+mod m20261101_000003_users;
+mod m20261101_000004_sessions;
+mod m20261101_000005_audit;
+mod m20261101_000006_mail;
+mod m20261101_000007_webhooks;
+
+use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
+
+/// All changes in order.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261101_000001_foundations::Migration),
+            Box::new(m20261101_000002_tenants::Migration),
+            Box::new(m20261101_000003_users::Migration),
+            Box::new(m20261101_000004_sessions::Migration),
+            Box::new(m20261101_000005_audit::Migration),
+            Box::new(m20261101_000006_mail::Migration),
+            Box::new(m20261101_000007_webhooks::Migration),
+        ]
+    }
+}
+
+/// The name of the newest change: the version that a binary expects of its database.
+#[must_use]
+pub fn expected_version() -> String {
+    Migrator::migrations().last().map(|migration| migration.name().to_owned()).unwrap_or_default()
+}
+
+// Any number that no other program takes a lock on: the letters "latchkey".
+const MIGRATION_LOCK: i64 = 0x6c61_7463_686b_6579;
+
+/// Brings the database up to date and grants the application's role what it needs, and no more.
+///
+/// Runs under an advisory lock, so that two deployments at once take turns. `owner_url` is the role that owns
+/// the tables, `app_role` the one that the processes sign in with.
+///
+/// # Errors
+/// When the database refuses; changes that were applied stay applied.
+pub async fn migrate(owner_url: &str, app_role: &str) -> Result<(), DbErr> {
+    // The lock belongs to the connection: one connection carries both it and the changes.
+    let mut options = ConnectOptions::new(owner_url);
+    options.max_connections(1).sqlx_logging(false);
+    let db = Database::connect(options).await?;
+    db.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await?;
+    let migrated = Migrator::up(&db, None).await;
+    let granted = match migrated {
+        Ok(()) => db.execute_unprepared(&grants(app_role)).await.map(drop),
+        Err(error) => Err(error),
+    };
+    db.close().await?;
+    granted
+}
+
+/// What the application's role may do: read and write rows, never change a table; the audit trail only grows.
+fn grants(app_role: &str) -> String {
+    let role = format!("\"{}\"", app_role.replace('"', "\"\""));
+    format!(
+        "GRANT USAGE ON SCHEMA public TO {role};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};
+         REVOKE UPDATE, DELETE, TRUNCATE ON audit_events FROM {role};
+         REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON seaql_migrations FROM {role};"
+    )
+}
+
+/// Row-level security for a table that has a `tenant_id`: rows of another tenant do not exist.
+fn isolate(table: &str) -> String {
+    isolate_by(table, "tenant_id")
+}
+
+fn isolate_by(table: &str, column: &str) -> String {
+    format!(
+        "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
+         CREATE POLICY tenant_isolation ON {table}
+             USING ({column} = (SELECT latchkey_tenant()) OR (SELECT latchkey_cross_tenant()));"
+    )
+}
+
+/// Declares a migration that runs SQL, then isolates the tables named.
+macro_rules! sql_migration {
+    ($up:expr $(, isolate $($table:literal)+)?) => {
+        use sea_orm_migration::{prelude::*, sea_orm::ConnectionTrait};
+
+        #[derive(DeriveMigrationName)]
+        pub(crate) struct Migration;
+
+        #[async_trait::async_trait]
+        impl MigrationTrait for Migration {
+            async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+                let db = manager.get_connection();
+                db.execute_unprepared($up).await?;
+                $($(db.execute_unprepared(&crate::isolate($table)).await?;)+)?
+                Ok(())
+            }
+
+            async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
+                Err(DbErr::Migration("changes are not undone; restore a backup".to_owned()))
+            }
+        }
+    };
+}
+use sql_migration;

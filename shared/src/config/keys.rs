@@ -1,0 +1,77 @@
+//! Rings of keys: the first one in use, the others still accepted.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::source::Source;
+use crate::secret::Secret;
+
+/// The least a key may hold: 256 bits (RFC 7518 section 3.2 asks as much of HS256).
+pub const MIN_KEY_BYTES: usize = 32;
+
+/// A key and the name that tokens and sealed values carry of it.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// The public name.
+    pub id: String,
+    /// At least [`MIN_KEY_BYTES`].
+    pub bytes: Secret<Vec<u8>>,
+}
+
+/// At least one key, in order of preference.
+#[derive(Clone, Debug)]
+pub struct KeyRing(Vec<Key>);
+
+impl KeyRing {
+    /// Reads `id:base64` pairs; faults are noted in the source, which then fails as a whole.
+    pub(super) fn read(source: &mut Source, setting: &str) -> Self {
+        let texts = source.required_secret::<Vec<String>>(setting, Vec::new());
+        let mut keys: Vec<Key> = Vec::new();
+        for (position, text) in texts.expose().iter().enumerate() {
+            match parse(text) {
+                Ok(key) if keys.iter().any(|known| known.id == key.id) => {
+                    source.fault(format!("{setting}: key {position} has the id of an earlier one"));
+                }
+                Ok(key) => keys.push(key),
+                Err(reason) => source.fault(format!("{setting}: key {position} {reason}")),
+            }
+        }
+        if keys.is_empty() {
+            source.fault(format!("{setting}: holds no usable key; make one with `openssl rand -base64 32`"));
+            keys.push(Key { id: String::new(), bytes: Secret::new(vec![0; MIN_KEY_BYTES]) });
+        }
+        Self(keys)
+    }
+
+    /// The key in use.
+    #[must_use]
+    pub fn current(&self) -> &Key {
+        &self.0[0]
+    }
+
+    /// The key of that name.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Key> {
+        self.0.iter().find(|key| key.id == id)
+    }
+
+    /// All keys, the one in use first.
+    pub fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter()
+    }
+}
+
+fn parse(text: &str) -> Result<Key, &'static str> {
+    let (id, encoded) = text.split_once(':').ok_or("is not written as id:base64")?;
+    let simple = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if id.is_empty() || id.len() > 32 || !id.chars().all(simple) {
+        return Err("has an id of other than 1 to 32 letters, digits, - and _");
+    }
+    let bytes = STANDARD.decode(encoded).map_err(|_| "is not base64")?;
+    if bytes.len() < MIN_KEY_BYTES {
+        return Err("is shorter than 256 bits");
+    }
+    if bytes.windows(2).all(|pair| pair[0] == pair[1]) {
+        return Err("repeats a single byte");
+    }
+    Ok(Key { id: id.to_owned(), bytes: Secret::new(bytes) })
+}

@@ -1,0 +1,398 @@
+//! The settings of both processes, read once at start.
+//!
+//! One TOML file serves the API and the worker. Every key can be overridden by `LATCHKEY__SECTION__KEY`, every
+//! secret also by `LATCHKEY__SECTION__KEY_FILE`, which names a file that holds it. All faults are reported at
+//! once, unknown keys among them, and a configuration that would be unsafe in production refuses to start.
+
+mod keys;
+mod rules;
+mod setting;
+mod source;
+
+use std::{net::SocketAddr, path::Path, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use url::Url;
+
+pub use self::{
+    keys::{Key, KeyRing},
+    source::{ConfigFaults, Source},
+};
+use crate::secret::Secret;
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[tenancy]`
+    pub tenancy: Tenancy,
+    /// `[postgres]`
+    pub postgres: Postgres,
+    /// `[redis]`
+    pub redis: Redis,
+    /// `[passwords]`
+    pub passwords: Passwords,
+    /// `[tokens]`
+    pub tokens: Tokens,
+    /// `[secrets]`
+    pub secrets: Secrets,
+    /// `[mail]`
+    pub mail: Mail,
+    /// `[webhooks]`
+    pub webhooks: Webhooks,
+    /// `[worker]`
+    pub worker: Worker,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// How strict the start-up checks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// Anything unsafe refuses to start.
+    Production,
+    /// One developer's machine.
+    Development,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// `environment`: `production` (the default) or `development`.
+    pub environment: Environment,
+    /// `listen`: where the API is served.
+    pub listen: SocketAddr,
+    /// `metrics_listen`: where the API's metrics are served, apart from the public listener.
+    pub metrics_listen: SocketAddr,
+    /// `public_url`: how clients reach the API; links in mails start with it.
+    pub public_url: Url,
+    /// `trusted_proxies`: whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `max_body_bytes`: larger requests are refused with 413.
+    pub max_body_bytes: usize,
+    /// `drain`: how long running requests may take after SIGTERM.
+    pub drain: Duration,
+}
+
+/// How a tenant is found before sign-in.
+#[derive(Clone, Debug)]
+pub struct Tenancy {
+    /// `base_domain`: `<slug>.<base_domain>` names a tenant.
+    pub base_domain: Option<String>,
+    /// `default_tenant`: the slug used where a request names none.
+    pub default_tenant: Option<String>,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    /// `url`: as the application's role, which owns no table.
+    pub url: Secret<String>,
+    /// `migrate_url`: as the owner of the tables; only `migrate` uses it.
+    pub migrate_url: Option<Secret<String>>,
+    /// `max_connections` of each process.
+    pub max_connections: u32,
+}
+
+/// The cache and the queue.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// `url`
+    pub url: Secret<String>,
+    /// `key_prefix`: lets several installations share one server.
+    pub key_prefix: String,
+}
+
+/// Argon2id (RFC 9106) and the pool of threads that computes it.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    /// `memory_kib` of one hash.
+    pub memory_kib: u32,
+    /// `iterations` over it.
+    pub iterations: u32,
+    /// `parallelism`: lanes of one hash.
+    pub parallelism: u32,
+    /// `threads` that hash; one a core by default.
+    pub threads: usize,
+    /// `queue`: how many passwords may wait; one more is answered 503.
+    pub queue: usize,
+}
+
+/// Tokens and their lifetimes, in seconds.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// `keys`: HMAC-SHA256 keys as `kid:base64`; the first signs, all verify.
+    pub keys: KeyRing,
+    /// `issuer`: the `iss` claim; the public URL by default.
+    pub issuer: String,
+    /// `audience`: the `aud` claim.
+    pub audience: String,
+    /// `access_ttl`
+    pub access_ttl: Duration,
+    /// `refresh_ttl`: a session ends when it was not refreshed for so long.
+    pub refresh_ttl: Duration,
+    /// `session_ttl`: a session ends then in any case.
+    pub session_ttl: Duration,
+    /// `refresh_grace`: for so long a used refresh token still returns its own successor.
+    pub refresh_grace: Duration,
+    /// `verify_ttl` of an e-mail verification link.
+    pub verify_ttl: Duration,
+    /// `invitation_ttl`
+    pub invitation_ttl: Duration,
+}
+
+/// Keys for what is sealed at rest.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// `data_keys`: AES-256 keys as `id:base64`; the first seals, all open.
+    pub data_keys: KeyRing,
+}
+
+/// Outgoing mail.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// `from`: the sender.
+    pub from: String,
+    /// `transport` and what it needs.
+    pub transport: MailTransport,
+}
+
+/// How mail leaves.
+#[derive(Clone, Debug)]
+pub enum MailTransport {
+    /// `transport = "smtp"`, with `smtp_url` (`smtps://user:password@host:465`, `smtp://host:587?tls=required`).
+    Smtp(Secret<String>),
+    /// `transport = "file"`, with `directory`: each mail becomes an `.eml` file.
+    File(PathBuf),
+}
+
+/// The webhook engine.
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    /// `allowed_cidrs`: private ranges that endpoints may resolve to all the same.
+    pub allowed_cidrs: Vec<IpNet>,
+    /// `schedule`: seconds from each failed attempt to the next; after the last the delivery has failed.
+    pub schedule: Vec<Duration>,
+    /// `jitter`: each wait varies by this share of itself.
+    pub jitter: f64,
+    /// `timeout` of one call.
+    pub timeout: Duration,
+}
+
+/// The worker process.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// `metrics_listen`
+    pub metrics_listen: SocketAddr,
+    /// `concurrency`: first attempts in flight at once; retries and mails have a quarter each.
+    pub concurrency: usize,
+    /// `sweep_interval`: how often due work that is not queued is looked for.
+    pub sweep_interval: Duration,
+    /// `queue_grace`: how long a job may wait in Redis before the sweep queues it again.
+    pub queue_grace: Duration,
+    /// `drain`: how long running jobs may take after SIGTERM.
+    pub drain: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// `level`: a filter as `info` or `info,latchkey_shared=debug`.
+    pub level: String,
+    /// `format`: `json` (the default) or `text`.
+    pub json: bool,
+}
+
+impl Config {
+    /// Reads the file, when one is given, and the process's environment.
+    ///
+    /// # Errors
+    /// With every fault at once.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigFaults> {
+        Self::read(Source::new(file, std::env::vars()))
+    }
+
+    /// Reads the settings from the source.
+    ///
+    /// # Errors
+    /// With every fault at once.
+    pub fn read(mut source: Source) -> Result<Self, ConfigFaults> {
+        let server = Server::read(&mut source);
+        let config = Self {
+            tenancy: Tenancy::read(&mut source),
+            postgres: Postgres::read(&mut source),
+            redis: Redis::read(&mut source),
+            passwords: Passwords::read(&mut source),
+            tokens: Tokens::read(&mut source, &server.public_url),
+            secrets: Secrets::read(&mut source),
+            mail: Mail::read(&mut source),
+            webhooks: Webhooks::read(&mut source),
+            worker: Worker::read(&mut source),
+            log: Log::read(&mut source),
+            server,
+        };
+        rules::check(&config, &mut source);
+        source.finish().map(|()| config)
+    }
+}
+
+const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+}
+
+fn local_url() -> Url {
+    #[expect(clippy::expect_used, reason = "a literal that a test reads")]
+    Url::parse("http://127.0.0.1:8080").expect("a valid URL")
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+impl Server {
+    fn read(source: &mut Source) -> Self {
+        let environment = match source.or("server.environment", "production".to_owned()).as_str() {
+            "production" => Environment::Production,
+            "development" => Environment::Development,
+            _ => {
+                source.fault("server.environment: expects production or development");
+                Environment::Production
+            }
+        };
+        Self {
+            environment,
+            listen: source.or("server.listen", local(8080)),
+            metrics_listen: source.or("server.metrics_listen", local(9464)),
+            public_url: source.required("server.public_url", local_url()),
+            trusted_proxies: source.or("server.trusted_proxies", Vec::new()),
+            max_body_bytes: source.or("server.max_body_bytes", 512 * 1024),
+            drain: source.or("server.drain", Duration::from_secs(20)),
+        }
+    }
+}
+
+impl Tenancy {
+    fn read(source: &mut Source) -> Self {
+        Self {
+            base_domain: source.optional::<String>("tenancy.base_domain").map(|domain| domain.to_lowercase()),
+            default_tenant: source.optional("tenancy.default_tenant"),
+        }
+    }
+}
+
+impl Postgres {
+    fn read(source: &mut Source) -> Self {
+        Self {
+            url: source.required_secret("postgres.url", String::new()),
+            migrate_url: source.optional_secret("postgres.migrate_url"),
+            max_connections: source.or("postgres.max_connections", 20),
+        }
+    }
+}
+
+impl Redis {
+    fn read(source: &mut Source) -> Self {
+        Self {
+            url: source.required_secret("redis.url", String::new()),
+            key_prefix: source.or("redis.key_prefix", "lk".to_owned()),
+        }
+    }
+}
+
+impl Passwords {
+    fn read(source: &mut Source) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = source.or("passwords.threads", cores);
+        Self {
+            memory_kib: source.or("passwords.memory_kib", 19_456),
+            iterations: source.or("passwords.iterations", 2),
+            parallelism: source.or("passwords.parallelism", 1),
+            threads,
+            queue: source.or("passwords.queue", threads * 8),
+        }
+    }
+}
+
+impl Tokens {
+    fn read(source: &mut Source, public_url: &Url) -> Self {
+        let issuer = public_url.as_str().trim_end_matches('/').to_owned();
+        Self {
+            keys: KeyRing::read(source, "tokens.keys"),
+            issuer: source.or("tokens.issuer", issuer),
+            audience: source.or("tokens.audience", "latchkey".to_owned()),
+            access_ttl: source.or("tokens.access_ttl", Duration::from_secs(15 * 60)),
+            refresh_ttl: source.or("tokens.refresh_ttl", Duration::from_secs(14 * DAY)),
+            session_ttl: source.or("tokens.session_ttl", Duration::from_secs(90 * DAY)),
+            refresh_grace: source.or("tokens.refresh_grace", Duration::from_secs(10)),
+            verify_ttl: source.or("tokens.verify_ttl", Duration::from_secs(DAY)),
+            invitation_ttl: source.or("tokens.invitation_ttl", Duration::from_secs(7 * DAY)),
+        }
+    }
+}
+
+impl Secrets {
+    fn read(source: &mut Source) -> Self {
+        Self { data_keys: KeyRing::read(source, "secrets.data_keys") }
+    }
+}
+
+impl Mail {
+    fn read(source: &mut Source) -> Self {
+        let from = source.required("mail.from", String::new());
+        let smtp_url = source.optional_secret("mail.smtp_url");
+        let directory: Option<String> = source.optional("mail.directory");
+        let transport = match (source.or("mail.transport", "smtp".to_owned()).as_str(), smtp_url, directory) {
+            ("smtp", Some(url), _) => MailTransport::Smtp(url),
+            ("file", _, Some(directory)) => MailTransport::File(directory.into()),
+            (transport, _, _) => {
+                source.fault(match transport {
+                    "smtp" => "mail.smtp_url: is missing",
+                    "file" => "mail.directory: is missing",
+                    _ => "mail.transport: expects smtp or file",
+                });
+                MailTransport::File(PathBuf::new())
+            }
+        };
+        Self { from, transport }
+    }
+}
+
+impl Webhooks {
+    fn read(source: &mut Source) -> Self {
+        const MINUTE: u64 = 60;
+        const HOUR: u64 = 60 * MINUTE;
+        let schedule = [5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, DAY];
+        Self {
+            allowed_cidrs: source.or("webhooks.allowed_cidrs", Vec::new()),
+            schedule: source.or("webhooks.schedule", schedule.map(Duration::from_secs).to_vec()),
+            jitter: source.or("webhooks.jitter", 0.2),
+            timeout: source.or("webhooks.timeout", Duration::from_secs(15)),
+        }
+    }
+}
+
+impl Worker {
+    fn read(source: &mut Source) -> Self {
+        Self {
+            metrics_listen: source.or("worker.metrics_listen", local(9465)),
+            concurrency: source.or("worker.concurrency", 128),
+            sweep_interval: source.or("worker.sweep_interval", Duration::from_secs(1)),
+            queue_grace: source.or("worker.queue_grace", Duration::from_secs(15)),
+            drain: source.or("worker.drain", Duration::from_secs(20)),
+        }
+    }
+}
+
+impl Log {
+    fn read(source: &mut Source) -> Self {
+        let level = source.or("log.level", "info".to_owned());
+        let json = match source.or("log.format", "json".to_owned()).as_str() {
+            "json" => true,
+            "text" => false,
+            _ => {
+                source.fault("log.format: expects json or text");
+                true
+            }
+        };
+        Self { level, json }
+    }
+}

@@ -1,0 +1,56 @@
+//! What settings must satisfy together, and what production refuses.
+
+use super::{Config, Environment, MailTransport, Source};
+
+/// Notes every broken rule.
+pub(super) fn check(config: &Config, source: &mut Source) {
+    sanity(config, source);
+    if config.server.environment == Environment::Production {
+        production(config, source);
+    }
+}
+
+fn sanity(config: &Config, source: &mut Source) {
+    let passwords = &config.passwords;
+    for (key, value) in [("threads", passwords.threads), ("queue", passwords.queue)] {
+        if value == 0 {
+            source.fault(format!("passwords.{key}: must be at least 1"));
+        }
+    }
+    if argon2::Params::new(passwords.memory_kib, passwords.iterations, passwords.parallelism, None).is_err() {
+        source.fault("passwords: memory_kib, iterations and parallelism are out of Argon2's range");
+    }
+    if config.webhooks.schedule.is_empty() {
+        source.fault("webhooks.schedule: holds no wait");
+    }
+    if !(0.0..=1.0).contains(&config.webhooks.jitter) {
+        source.fault("webhooks.jitter: must lie between 0 and 1");
+    }
+    if config.worker.concurrency == 0 {
+        source.fault("worker.concurrency: must be at least 1");
+    }
+    for (key, url) in [("postgres.url", &config.postgres.url), ("redis.url", &config.redis.url)] {
+        if !url.expose().is_empty() && url::Url::parse(url.expose()).is_err() {
+            source.fault(format!("{key}: expects a URL"));
+        }
+    }
+}
+
+fn production(config: &Config, source: &mut Source) {
+    if config.server.public_url.scheme() != "https" {
+        source.fault("server.public_url: must be https in production");
+    }
+    if matches!(config.mail.transport, MailTransport::File(_)) {
+        source.fault("mail.transport: mails would stay in files; production wants smtp");
+    }
+    if config.server.trusted_proxies.is_empty() && !config.server.listen.ip().is_loopback() {
+        source.fault("server.trusted_proxies: names no gateway, so every client would have its address");
+    }
+    // OWASP's floor for Argon2id: 19 MiB, two iterations, one lane.
+    if config.passwords.memory_kib < 19_456 || config.passwords.iterations < 2 {
+        source.fault("passwords: memory_kib below 19456 or iterations below 2 are too weak for production");
+    }
+    if config.webhooks.allowed_cidrs.iter().any(|net| net.prefix_len() == 0) {
+        source.fault("webhooks.allowed_cidrs: allows every address");
+    }
+}

@@ -1,0 +1,142 @@
+//! What every service works with, and the one way to change anything.
+//!
+//! A [`Change`] is a transaction together with what has to follow its commit: jobs to queue and signals to
+//! send. Dropped without [`Change::commit`], nothing of it has happened.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, DbErr, raw_sql};
+use uuid::Uuid;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    id::{TenantId, uuid_v7},
+    postgres::{CrossTenant, Postgres, Tx},
+    principal::{Actor, Origin},
+    queue::{Lane, Producer},
+    random::Random,
+    redis::Redis,
+    signal::{Signal, SignalKind, Signals},
+};
+
+/// The process's connections, settings, clock and source of randomness. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The truth.
+    pub postgres: Postgres,
+    /// What may be lost.
+    pub redis: Redis,
+    /// Puts ids of due work into Redis.
+    pub queue: Producer,
+    /// What other processes must know.
+    pub signals: Arc<Signals>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+impl Context {
+    /// Opens a transaction that changes something in one tenant.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn change<'a>(
+        &'a self,
+        tenant: TenantId,
+        actor: Actor,
+        origin: &'a Origin,
+    ) -> Result<Change<'a>, DbErr> {
+        let tx = self.postgres.tenant(tenant).await?;
+        Ok(self.change_in(tx, tenant, actor, origin))
+    }
+
+    /// Opens a transaction that reaches beyond one tenant. What it writes by way of [`Change`] belongs to `tenant`.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn cross_tenant_change<'a>(
+        &'a self,
+        reason: CrossTenant,
+        tenant: TenantId,
+        actor: Actor,
+        origin: &'a Origin,
+    ) -> Result<Change<'a>, DbErr> {
+        let tx = self.postgres.cross_tenant(reason).await?;
+        Ok(self.change_in(tx, tenant, actor, origin))
+    }
+
+    fn change_in<'a>(&'a self, tx: Tx, tenant: TenantId, actor: Actor, origin: &'a Origin) -> Change<'a> {
+        let now = self.clock.now();
+        Change { context: self, tx, tenant, actor, origin, now, jobs: Vec::new(), signals: Vec::new() }
+    }
+
+    /// A new UUIDv7 for `now`.
+    #[must_use]
+    pub fn uuid(&self, now: DateTime<Utc>) -> Uuid {
+        uuid_v7(now, &*self.random)
+    }
+}
+
+/// A transaction and what follows its commit.
+pub struct Change<'a> {
+    /// Where it runs.
+    pub context: &'a Context,
+    /// The transaction.
+    pub tx: Tx,
+    /// Whose rows are written.
+    pub tenant: TenantId,
+    /// Who changes them.
+    pub actor: Actor,
+    /// Where the request came from.
+    pub origin: &'a Origin,
+    /// The instant of the change.
+    pub now: DateTime<Utc>,
+    jobs: Vec<(Lane, Uuid)>,
+    signals: Vec<Signal>,
+}
+
+impl Change<'_> {
+    /// Queues the job after the commit. The row it names must be able to be found by the sweep.
+    pub fn enqueue(&mut self, lane: Lane, id: Uuid) {
+        self.jobs.push((lane, id));
+    }
+
+    /// Tells every process of the change, once it is committed.
+    ///
+    /// # Errors
+    /// When the row cannot be written.
+    pub async fn signal(&mut self, kind: SignalKind, subject: Uuid) -> Result<(), DbErr> {
+        // A process that starts later has nothing older in memory, and older access tokens have expired.
+        let expires_at = self.now + self.context.config.tokens.access_ttl + Duration::from_secs(60);
+        let (id, tenant, now, word) = (self.context.uuid(self.now), self.tenant, self.now, kind.as_str());
+        self.tx
+            .execute_raw(raw_sql!(
+                Postgres,
+                "INSERT INTO signals (id, tenant_id, kind, subject_id, created_at, expires_at)
+                 VALUES ({id}, {tenant}, {word}, {subject}, {now}, {expires_at})"
+            ))
+            .await?;
+        self.signals.push(Signal { tenant, kind, subject });
+        Ok(())
+    }
+
+    /// Commits, then queues the jobs and sends the signals. Should the process die in between, the sweep finds the
+    /// jobs and the others read the signals' rows.
+    ///
+    /// # Errors
+    /// When the commit fails; then nothing has happened.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        self.tx.commit().await?;
+        for lane in Lane::ALL {
+            let ids = self.jobs.iter().filter(|(of, _)| *of == lane).map(|(_, id)| *id);
+            self.context.queue.push(lane, ids);
+        }
+        self.context.signals.publish(&self.context.redis, &self.signals).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+//! Something that happened.
+
+use sea_orm::entity::prelude::*;
+
+use crate::id::{EventId, TenantId};
+
+/// Something that happened.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "events")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: EventId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// The type of the event.
+    #[sea_orm(column_name = "type")]
+    pub event_type: String,
+    /// The very text that is signed and sent.
+    pub body: String,
+    /// When it was made.
+    pub created_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,75 @@
+//! The rows of the database, as they are now.
+//!
+//! Entities carry no behaviour: what a row may become is decided by the feature that owns it, and no other
+//! feature writes it.
+#![expect(missing_docs, reason = "SeaORM's derive generates public items without documentation")]
+
+pub mod attempt;
+pub mod audit_event;
+pub mod delivery;
+pub mod event;
+pub mod invitation;
+pub mod mail;
+pub mod refresh_token;
+pub mod role;
+pub mod role_assignment;
+pub mod session;
+pub mod tenant;
+pub mod tenant_domain;
+pub mod user;
+pub mod webhook_endpoint;
+
+use sea_orm::{DeriveActiveEnum, EnumIter};
+use serde::Serialize;
+
+/// Declares an enum that is stored as text.
+macro_rules! text_enum {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize)]
+        #[sea_orm(rs_type = "String", db_type = "Text")]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name {$(
+            $(#[$variant_doc])*
+            #[sea_orm(string_value = $text)]
+            $variant,
+        )*}
+    )*};
+}
+
+text_enum! {
+    /// Whether a tenant's users and keys work.
+    TenantStatus {
+        /// They do.
+        Active = "active"
+        /// They do not, until it is activated again.
+        Suspended = "suspended"
+    }
+    /// Whether a user may sign in.
+    UserStatus {
+        /// The user may.
+        Active = "active"
+        /// An administrator has barred the user.
+        Disabled = "disabled"
+    }
+    /// Where a mail stands.
+    MailState {
+        /// To be sent, now or later.
+        Pending = "pending"
+        /// The mail server has it.
+        Succeeded = "succeeded"
+        /// Given up.
+        Failed = "failed"
+    }
+    /// Where a delivery stands.
+    DeliveryState {
+        /// To be attempted, now or later.
+        Pending = "pending"
+        /// The endpoint has accepted it.
+        Succeeded = "succeeded"
+        /// Given up after the schedule's last attempt.
+        Failed = "failed"
+        /// Its endpoint is gone or turned off.
+        Cancelled = "cancelled"
+    }
+}

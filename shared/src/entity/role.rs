@@ -1,0 +1,27 @@
+//! A named set of permissions.
+
+use sea_orm::entity::prelude::*;
+
+use crate::id::{RoleId, TenantId};
+
+/// A named set of permissions.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "roles")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: RoleId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// Its name.
+    pub name: String,
+    /// Its permissions follow from the catalogue in code.
+    pub builtin: bool,
+    /// Of a role of the tenant's own.
+    pub permissions: Vec<String>,
+    /// When it was made.
+    pub created_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,33 @@
+//! A sign-in and what came of it.
+
+use sea_orm::entity::prelude::*;
+
+use crate::id::{SessionId, TenantId, UserId};
+
+/// A sign-in and what came of it.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "sessions")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: SessionId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// The user.
+    pub user_id: UserId,
+    /// The client's address.
+    pub address: Option<String>,
+    /// The client's own description.
+    pub user_agent: Option<String>,
+    /// When it was made.
+    pub created_at: DateTimeUtc,
+    /// It ends then in any case.
+    pub expires_at: DateTimeUtc,
+    /// When it was ended.
+    pub revoked_at: Option<DateTimeUtc>,
+    /// Why it was ended.
+    pub revoke_reason: Option<String>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,30 @@
+//! A tenant: an isolated population.
+
+use sea_orm::entity::prelude::*;
+
+use super::TenantStatus;
+use crate::id::TenantId;
+
+/// A tenant: an isolated population.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "tenants")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: TenantId,
+    /// Names it in hosts and headers.
+    pub slug: String,
+    /// For people.
+    pub name: String,
+    /// Its state.
+    pub status: TenantStatus,
+    /// See `tenant::Settings`.
+    pub settings: Json,
+    /// When it was made.
+    pub created_at: DateTimeUtc,
+    /// When it last changed.
+    pub updated_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,36 @@
+//! A person in one tenant.
+
+use sea_orm::entity::prelude::*;
+
+use super::UserStatus;
+use crate::id::{TenantId, UserId};
+
+/// A person in one tenant.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "users")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: UserId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// As it was written.
+    pub email: String,
+    /// The form that is unique in the tenant.
+    pub email_canonical: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// A PHC string.
+    pub password_hash: String,
+    /// Its state.
+    pub status: UserStatus,
+    /// When the address was proven.
+    pub email_verified_at: Option<DateTimeUtc>,
+    /// When it was made.
+    pub created_at: DateTimeUtc,
+    /// When it last changed.
+    pub updated_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

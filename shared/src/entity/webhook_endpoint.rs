@@ -1,0 +1,37 @@
+//! A customer's receiver.
+
+use sea_orm::entity::prelude::*;
+
+use crate::id::{EndpointId, TenantId};
+
+/// A customer's receiver.
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "webhook_endpoints")]
+pub struct Model {
+    /// Its id.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: EndpointId,
+    /// Whose it is.
+    pub tenant_id: TenantId,
+    /// Where it is called.
+    pub url: String,
+    /// For people.
+    pub description: Option<String>,
+    /// Empty: every type.
+    pub event_types: Vec<String>,
+    /// Sent with every call.
+    pub headers: Json,
+    /// Whether events are sent to it.
+    pub enabled: bool,
+    /// When it was not a person who turned it off.
+    pub disabled_reason: Option<String>,
+    /// The signing secret.
+    pub sealed_secret: Vec<u8>,
+    /// When it was made.
+    pub created_at: DateTimeUtc,
+    /// When it last changed.
+    pub updated_at: DateTimeUtc,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

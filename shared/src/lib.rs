@@ -1,0 +1,44 @@
+//! The domain of Latchkey, without HTTP.
+//!
+//! # Layers
+//! Each module imports only from layers above its own in this list; a test reads the `use` lines.
+//!
+//! | layer | modules | what they are |
+//! |---|---|---|
+//! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] | pure values and rules |
+//! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] | what the domain stands on |
+//! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
+//! | 3 | [`audit`] [`mail`] [`outbox`] [`webhook`] | what follows from a change |
+//! | 4 | [`rbac`] [`tenant`] [`user`] | who there is |
+//! | 5 | [`session`] | what they hold |
+//! | 6 | [`auth`] | how they get in |
+//!
+//! A feature folder holds *pure* files named after their concept, a `service.rs` with the verbs (transaction
+//! borders, audit, outbox) and a `store.rs` with all the SQL.
+
+pub mod audit;
+pub mod auth;
+pub mod batch;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod crypto;
+pub mod entity;
+pub mod error;
+pub mod id;
+pub mod mail;
+pub mod outbox;
+pub mod page;
+pub mod postgres;
+pub mod principal;
+pub mod queue;
+pub mod random;
+pub mod rbac;
+pub mod redis;
+pub mod secret;
+pub mod session;
+pub mod signal;
+pub mod telemetry;
+pub mod tenant;
+pub mod user;
+pub mod webhook;

@@ -1,0 +1,95 @@
+//! The database, and the only two doors to it.
+//!
+//! [`Postgres::tenant`] opens a transaction that sees one tenant and nothing else; [`Postgres::cross_tenant`]
+//! opens one for the few duties that span tenants, each of which is named in [`CrossTenant`]. Row-level security
+//! enforces both: a transaction that states neither sees no row.
+
+use std::time::Duration;
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait,
+};
+
+use crate::{config, id::TenantId};
+
+/// A transaction. Dropped without a commit, it leaves nothing behind.
+pub type Tx = DatabaseTransaction;
+
+/// Why work spans tenants. Whoever adds a reason here answers for it.
+#[derive(Clone, Copy, Debug)]
+pub enum CrossTenant {
+    /// A request names a tenant that is yet to be found.
+    ResolveTenant,
+    /// The platform's administrators manage tenants; each change is audited.
+    Administration,
+    /// The platform itself is set up.
+    Bootstrap,
+    /// A process reads which sessions have ended, whosesoever they are.
+    Signals,
+    /// The worker looks for due work.
+    Sweep,
+    /// The worker claims and records work of many tenants at once.
+    Deliver,
+}
+
+/// The pool of connections.
+#[derive(Clone, Debug)]
+pub struct Postgres(DatabaseConnection);
+
+impl Postgres {
+    /// Connects as the application's role.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn connect(settings: &config::Postgres) -> Result<Self, DbErr> {
+        let mut options = ConnectOptions::new(settings.url.expose());
+        options
+            .max_connections(settings.max_connections)
+            .min_connections(1)
+            .acquire_timeout(Duration::from_secs(5))
+            .idle_timeout(Duration::from_secs(300))
+            .test_before_acquire_if_idle_for(Duration::from_secs(30))
+            .statement_timeout(Duration::from_secs(15))
+            .record_stmt_in_spans(false)
+            .sqlx_logging(false);
+        Database::connect(options).await.map(Self)
+    }
+
+    /// Opens a transaction in one tenant.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn tenant(&self, tenant: TenantId) -> Result<Tx, DbErr> {
+        let tx = self.0.begin().await?;
+        tx.execute_unprepared(&format!("SELECT set_config('latchkey.tenant_id', '{tenant}', true)")).await?;
+        Ok(tx)
+    }
+
+    /// Opens a transaction over all tenants.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn cross_tenant(&self, reason: CrossTenant) -> Result<Tx, DbErr> {
+        tracing::trace!(?reason, "cross-tenant transaction");
+        let tx = self.0.begin().await?;
+        tx.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)").await?;
+        Ok(tx)
+    }
+
+    /// The newest migration the database has seen.
+    ///
+    /// # Errors
+    /// When the database does not answer, or was never migrated.
+    pub async fn schema_version(&self) -> Result<Option<String>, DbErr> {
+        let newest = "SELECT max(version) AS version FROM seaql_migrations";
+        let row = self.0.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, newest)).await?;
+        row.map(|row| row.try_get("", "version")).transpose()
+    }
+
+    /// Gives the connections back.
+    pub async fn close(self) {
+        if let Err(error) = self.0.close().await {
+            tracing::warn!(%error, "the connections to PostgreSQL did not close");
+        }
+    }
+}

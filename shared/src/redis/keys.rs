@@ -1,0 +1,32 @@
+//! Every key in Redis is named here, its type, lifetime and reason on the line above.
+//!
+//! The braces are hash tags: what is used together in one command lives in one slot of a Redis Cluster.
+
+use std::sync::Arc;
+
+/// Builds the names under one prefix.
+#[derive(Clone, Debug)]
+pub struct Keys(Arc<str>);
+
+impl Keys {
+    /// Names below the prefix.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self(prefix.into())
+    }
+
+    // Stream, trimmed to about 100,000 entries: tells every API process of revocations and changes at once.
+    // PostgreSQL holds the same for whoever misses it.
+    /// The stream of signals.
+    #[must_use]
+    pub fn signals(&self) -> String {
+        format!("{}:{{signals}}", self.0)
+    }
+
+    // Stream, entries deleted as they are acknowledged: the ids of work that is due. PostgreSQL holds the work.
+    /// The stream of one lane of the queue.
+    #[must_use]
+    pub fn queue(&self, lane: &str) -> String {
+        format!("{}:{{queue}}:{lane}", self.0)
+    }
+}

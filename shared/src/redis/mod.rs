@@ -1,0 +1,56 @@
+//! The connection to Redis, which holds nothing that may not be lost.
+
+pub mod keys;
+
+use std::time::Duration;
+
+use redis::{
+    Client, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+
+use crate::config;
+use keys::Keys;
+
+/// A connection that heals itself, and the names of the keys behind it.
+#[derive(Clone)]
+pub struct Redis {
+    client: Client,
+    connection: ConnectionManager,
+    /// Builds the names of keys.
+    pub keys: Keys,
+}
+
+impl Redis {
+    /// Prepares the connection; it is made when first used, so that a process can start while Redis is away.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub fn open(settings: &config::Redis) -> Result<Self, RedisError> {
+        let client = Client::open(settings.url.expose().as_str())?;
+        let options = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(Duration::from_millis(500)))
+            .set_response_timeout(Some(Duration::from_millis(500)))
+            .set_number_of_retries(1);
+        let connection = ConnectionManager::new_lazy_with_config(client.clone(), options)?;
+        Ok(Self { client, connection, keys: Keys::new(&settings.key_prefix) })
+    }
+
+    /// The shared connection: for commands that answer at once.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionManager {
+        self.connection.clone()
+    }
+
+    /// A connection of its own for commands that block for up to `block`.
+    ///
+    /// # Errors
+    /// When the URL cannot be used.
+    pub fn blocking_connection(&self, block: Duration) -> Result<ConnectionManager, RedisError> {
+        let options = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(Duration::from_millis(500)))
+            .set_response_timeout(Some(block + Duration::from_secs(1)))
+            .set_number_of_retries(1);
+        ConnectionManager::new_lazy_with_config(self.client.clone(), options)
+    }
+}

@@ -1,0 +1,135 @@
+//! Following the signals: the stream for speed, the rows for certainty.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use redis::{
+    AsyncCommands, RedisError,
+    aio::ConnectionManager,
+    streams::{StreamReadOptions, StreamReadReply, StreamRangeReply},
+};
+use sea_orm::{DbErr, FromQueryResult, raw_sql};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Signal, SignalKind, Signals};
+use crate::{
+    clock::Clock,
+    id::TenantId,
+    postgres::{CrossTenant, Postgres},
+    redis::Redis,
+};
+
+const BLOCK: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(500);
+/// Rows become visible when their transaction commits, not when they are stamped: look back as far as a
+/// transaction may last.
+const OVERLAP: TimeDelta = TimeDelta::seconds(20);
+
+/// Follows the signals until `shutdown`. Returns once everything that still matters has been applied, and goes
+/// on in the background.
+///
+/// # Errors
+/// When the database cannot be read at the start.
+pub async fn tail(
+    signals: Arc<Signals>,
+    postgres: Postgres,
+    redis: Redis,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) -> Result<(), DbErr> {
+    read_rows(&signals, &postgres, DateTime::UNIX_EPOCH, clock.now()).await?;
+    signals.heard();
+    tokio::spawn(poll(Arc::clone(&signals), postgres, clock, shutdown.clone()));
+    tokio::spawn(follow(signals, redis, shutdown));
+    Ok(())
+}
+
+async fn poll(signals: Arc<Signals>, postgres: Postgres, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+    // Everything up to the start was read by the caller; what was in flight then lies within the overlap.
+    let mut since = clock.now();
+    while shutdown.run_until_cancelled(tokio::time::sleep(POLL)).await.is_some() {
+        let now = clock.now();
+        match read_rows(&signals, &postgres, since - OVERLAP, now).await {
+            Ok(()) => {
+                since = now;
+                signals.heard();
+            }
+            Err(error) => tracing::warn!(%error, "signals could not be read from PostgreSQL"),
+        }
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Row {
+    tenant_id: TenantId,
+    kind: String,
+    subject_id: Uuid,
+}
+
+async fn read_rows(
+    signals: &Signals,
+    postgres: &Postgres,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let tx = postgres.cross_tenant(CrossTenant::Signals).await?;
+    let rows = Row::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT tenant_id, kind, subject_id FROM signals WHERE created_at >= {since} AND expires_at > {now}"
+    ))
+    .all(&tx)
+    .await?;
+    for Row { tenant_id, kind, subject_id } in rows {
+        match SignalKind::parse(&kind) {
+            Some(kind) => signals.apply(&Signal { tenant: tenant_id, kind, subject: subject_id }),
+            None => tracing::debug!(kind, "a newer version's signal is not understood"),
+        }
+    }
+    Ok(())
+}
+
+async fn follow(signals: Arc<Signals>, redis: Redis, shutdown: CancellationToken) {
+    let mut last = None;
+    while !shutdown.is_cancelled() {
+        let Some(ended) = shutdown.run_until_cancelled(read_stream(&signals, &redis, &mut last)).await else { return };
+        if let Err(error) = ended {
+            tracing::warn!(%error, "the stream of signals was lost; PostgreSQL is read meanwhile");
+        }
+        shutdown.run_until_cancelled(tokio::time::sleep(BLOCK)).await;
+    }
+}
+
+/// Reads on from `last`; where nothing was read yet, from the end.
+async fn read_stream(signals: &Signals, redis: &Redis, last: &mut Option<String>) -> Result<(), RedisError> {
+    let mut connection = redis.blocking_connection(BLOCK)?;
+    let key = redis.keys.signals();
+    let options = StreamReadOptions::default().block(500).count(1_000);
+    loop {
+        let from = match last {
+            Some(id) => id.clone(),
+            None => end(&mut connection, &key).await?,
+        };
+        let reply: Option<StreamReadReply> = connection.xread_options(&[&key], &[&from], &options).await?;
+        signals.heard();
+        *last = Some(from);
+        for entry in reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids) {
+            if let Some(signal) = parse(&entry) {
+                signals.apply(&signal);
+            }
+            *last = Some(entry.id);
+        }
+    }
+}
+
+async fn end(connection: &mut ConnectionManager, key: &str) -> Result<String, RedisError> {
+    let newest: StreamRangeReply = connection.xrevrange_count(key, "+", "-", 1).await?;
+    Ok(newest.ids.into_iter().next().map_or_else(|| "0-0".to_owned(), |entry| entry.id))
+}
+
+fn parse(entry: &redis::streams::StreamId) -> Option<Signal> {
+    let tenant = entry.get::<String>("tenant")?.parse().ok().map(TenantId)?;
+    let kind = SignalKind::parse(&entry.get::<String>("kind")?)?;
+    let subject = entry.get::<String>("subject")?.parse().ok()?;
+    Some(Signal { tenant, kind, subject })
+}
