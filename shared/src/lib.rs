@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | what they are |
 //! |---|---|---|
-//! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] | pure values and rules |
+//! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] | pure values and rules |
 //! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`mail`] [`outbox`] [`webhook`] | what follows from a change |
@@ -29,6 +29,7 @@ pub mod id;
 pub mod mail;
 pub mod outbox;
 pub mod page;
+pub mod permission;
 pub mod postgres;
 pub mod principal;
 pub mod queue;

@@ -1,0 +1,73 @@
+//! The catalogue of permissions, and the proof that a caller holds one.
+//!
+//! A service asks for `&Authorized<WebhooksWrite>` where another would ask for a boolean: a handler that forgot
+//! the check does not compile.
+
+use std::marker::PhantomData;
+
+use crate::principal::{Actor, Principal};
+
+/// A permission as a type.
+pub trait Permission: Send + Sync + 'static {
+    /// Its `resource:action`.
+    const NAME: &'static str;
+}
+
+/// Where a permission has a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// In each tenant.
+    Tenant,
+    /// In the platform's own tenant only: it reaches over all the others.
+    Platform,
+}
+
+macro_rules! catalogue {
+    ($($type:ident $name:literal $reach:ident $doc:literal)*) => {
+        $(
+            #[doc = $doc]
+            pub struct $type;
+
+            impl Permission for $type {
+                const NAME: &'static str = $name;
+            }
+        )*
+
+        /// Every permission there is: name, reach, meaning.
+        pub const CATALOGUE: &[(&str, Reach, &str)] = &[$(($name, Reach::$reach, $doc)),*];
+    };
+}
+
+catalogue! {
+    TenantsRead "tenants:read" Platform "Read all tenants."
+    TenantsWrite "tenants:write" Platform "Create and change tenants."
+    WebhooksRead "webhooks:read" Tenant "Read webhook endpoints, events, deliveries and their attempts."
+    WebhooksWrite "webhooks:write" Tenant "Create, change and delete webhook endpoints."
+    EventsPublish "events:publish" Tenant "Publish the tenant's own events."
+}
+
+/// A caller who holds the permission `P`, checked on this very request.
+pub struct Authorized<P: Permission> {
+    principal: Principal,
+    permission: PhantomData<P>,
+}
+
+impl<P: Permission> Authorized<P> {
+    /// The proof, if the principal holds the permission.
+    #[must_use]
+    pub fn prove(principal: Principal) -> Option<Self> {
+        principal.permissions.contains(P::NAME).then_some(Self { principal, permission: PhantomData })
+    }
+
+    /// The caller.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Who a change by this caller is put down to.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor::from(&self.principal)
+    }
+}
