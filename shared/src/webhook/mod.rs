@@ -1,1 +1,30 @@
-//! To be written.
+//! Webhooks: a tenant's endpoints, and the history of what was sent to them.
+//!
+//! A delivery is one event on its way to one endpoint. It is `pending` until a call has succeeded (`succeeded`),
+//! the schedule has ended or the endpoint answered 410 (`failed`), or the endpoint was turned off or deleted
+//! (`cancelled`). Between calls its next time stands in PostgreSQL; while a worker calls, the row is leased.
+//! Every copy of an event carries the same id and the same bytes.
+//!
+//! What must never happen: a call to an address inside somebody's network; two workers that send one delivery at
+//! the same time; a secret, or the value of a customer's header, that can be read back or stands in a dump.
+
+pub mod address;
+mod error;
+pub mod header;
+mod model;
+pub mod retry;
+mod service;
+pub mod signature;
+mod store;
+pub mod target;
+pub mod work;
+
+pub use self::{
+    error::WebhookError,
+    header::{HeaderFault, Headers},
+    model::{
+        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, NewEndpoint,
+    },
+    service::*,
+    target::UrlFault,
+};

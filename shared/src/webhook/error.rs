@@ -1,0 +1,55 @@
+//! What a caller of the webhook services can do something about.
+
+use sea_orm::DbErr;
+
+use super::{header::HeaderFault, target::UrlFault};
+use crate::{crypto::seal::SealBroken, error::Internal, outbox::InvalidEventType};
+
+/// Why a request could not be met.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    /// There is no such thing in the caller's tenant.
+    #[error("not found")]
+    NotFound,
+    /// The endpoint's URL cannot be called.
+    #[error("the URL {0}")]
+    InvalidUrl(UrlFault),
+    /// A type that cannot be, or that a tenant may not publish.
+    #[error("the event type {name:?} is not valid: {InvalidEventType}")]
+    InvalidEventType {
+        /// As it was given.
+        name: String,
+    },
+    /// More types than an endpoint may list.
+    #[error("an endpoint lists {0} event types at most; an empty list means all")]
+    TooManyEventTypes(usize),
+    /// A header that cannot be sent.
+    #[error("{0}")]
+    InvalidHeader(#[from] HeaderFault),
+    /// The description is too long, or holds control characters.
+    #[error("a description has {0} characters at most and no control characters")]
+    InvalidDescription(usize),
+    /// The payload is larger than an event may be.
+    #[error("a payload has {0} bytes of JSON at most")]
+    PayloadTooLarge(usize),
+    /// The tenant has as many endpoints as it may have.
+    #[error("a tenant has {0} endpoints at most")]
+    LimitReached(u32),
+    /// Nothing that a caller can mend.
+    #[error("{0}")]
+    Internal(#[source] Internal),
+}
+
+impl From<Internal> for WebhookError {
+    fn from(error: Internal) -> Self {
+        Self::Internal(error)
+    }
+}
+
+impl From<UrlFault> for WebhookError {
+    fn from(fault: UrlFault) -> Self {
+        Self::InvalidUrl(fault)
+    }
+}
+
+crate::error::internal_variant!(WebhookError: DbErr SealBroken serde_json::Error);

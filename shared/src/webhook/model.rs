@@ -1,0 +1,275 @@
+//! What the services take and give.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::header::Headers;
+use crate::{
+    entity::{DeliveryState, attempt, delivery, event, webhook_endpoint},
+    id::{AttemptId, DeliveryId, EndpointId, EventId},
+    secret::Secret,
+};
+
+/// A customer's receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its id.
+    pub id: EndpointId,
+    /// Where it is called.
+    pub url: String,
+    /// For people.
+    pub description: Option<String>,
+    /// What it gets; empty means everything.
+    pub event_types: Vec<String>,
+    /// The names of its own headers. Their values are credentials more often than not and never shown again.
+    pub header_names: Vec<String>,
+    /// Whether events are sent to it.
+    pub enabled: bool,
+    /// Why not, when it was not a person who turned it off: `gone` after the endpoint answered 410.
+    pub disabled_reason: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<webhook_endpoint::Model> for Endpoint {
+    fn from(row: webhook_endpoint::Model) -> Self {
+        let webhook_endpoint::Model {
+            id,
+            tenant_id: _,
+            url,
+            description,
+            event_types,
+            header_names,
+            sealed_headers: _,
+            enabled,
+            disabled_reason,
+            sealed_secret: _,
+            created_at,
+            updated_at,
+            deleted_at: _,
+        } = row;
+        Self {
+            id,
+            url,
+            description,
+            event_types,
+            header_names,
+            enabled,
+            disabled_reason,
+            created_at,
+            updated_at,
+        }
+    }
+}
+
+/// What a new endpoint is made of.
+#[derive(Clone, Debug)]
+pub struct NewEndpoint {
+    /// `https`, public, 2,048 characters at most.
+    pub url: String,
+    /// For people, 256 characters at most.
+    pub description: Option<String>,
+    /// Empty means every type.
+    pub event_types: Vec<String>,
+    /// Sent with every call.
+    pub headers: Headers,
+    /// Whether events are sent to it from now on.
+    pub enabled: bool,
+}
+
+/// A new endpoint and the secret that it verifies signatures with.
+#[derive(Clone, Debug)]
+pub struct CreatedEndpoint {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// `whsec_…`; shown this once.
+    pub secret: Secret<String>,
+}
+
+/// What to change; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointPatch {
+    /// As in [`NewEndpoint`].
+    pub url: Option<String>,
+    /// `Some(None)` clears it.
+    pub description: Option<Option<String>>,
+    /// Replaces the list; empty means every type.
+    pub event_types: Option<Vec<String>>,
+    /// Replaces all headers.
+    pub headers: Option<Headers>,
+    /// Turns it on or off; off cancels what is pending.
+    pub enabled: Option<bool>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Its id, which receivers get as `webhook-id`.
+    pub id: EventId,
+    /// Its type.
+    pub event_type: String,
+    /// The `data` of its body.
+    pub payload: Map<String, Value>,
+    /// When it happened.
+    pub created_at: DateTime<Utc>,
+}
+
+impl From<event::Model> for Event {
+    fn from(row: event::Model) -> Self {
+        let event::Model {
+            id,
+            tenant_id: _,
+            event_type,
+            body,
+            created_at,
+        } = row;
+        // Nothing but `outbox` writes bodies, and it writes an object with an object in it.
+        let payload = match serde_json::from_str(&body) {
+            Ok(Value::Object(mut body)) => match body.remove("data") {
+                Some(Value::Object(data)) => data,
+                _ => Map::new(),
+            },
+            _ => Map::new(),
+        };
+        Self {
+            id,
+            event_type,
+            payload,
+            created_at,
+        }
+    }
+}
+
+/// One event on its way to one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The event.
+    pub event_id: EventId,
+    /// The endpoint, which may have been deleted since.
+    pub endpoint_id: EndpointId,
+    /// The type of the event.
+    pub event_type: String,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// How many calls have ended.
+    pub attempts: i32,
+    /// When the next one is due, while it is pending.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it reached its end.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl From<delivery::Model> for Delivery {
+    fn from(row: delivery::Model) -> Self {
+        let delivery::Model {
+            id,
+            tenant_id: _,
+            event_id,
+            endpoint_id,
+            event_type,
+            state,
+            attempts,
+            next_attempt_at,
+            sweep_at: _,
+            lease_until: _,
+            generation: _,
+            created_at,
+            finished_at,
+        } = row;
+        Self {
+            id,
+            event_id,
+            endpoint_id,
+            event_type,
+            state,
+            attempts,
+            next_attempt_at,
+            created_at,
+            finished_at,
+        }
+    }
+}
+
+/// Which deliveries a list holds.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    /// Of one endpoint.
+    pub endpoint_id: Option<EndpointId>,
+    /// In one state.
+    pub state: Option<DeliveryState>,
+    /// Of one type.
+    pub event_type: Option<String>,
+    /// Made then or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Made earlier than that.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// One call of an endpoint and what came of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// Its id.
+    pub id: AttemptId,
+    /// The delivery.
+    pub delivery_id: DeliveryId,
+    /// Counts from 1.
+    pub number: i32,
+    /// When the call began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: i32,
+    /// Whether the endpoint took the event.
+    pub succeeded: bool,
+    /// Of the HTTP response.
+    pub status: Option<i16>,
+    /// The kind of failure: `refused_address`, `dns`, `connect`, `tls`, `timeout`, `redirect`, `http_status`, `other`.
+    pub error_class: Option<String>,
+    /// What the failure said.
+    pub error_detail: Option<String>,
+    /// The address that was called, with its port.
+    pub address: Option<String>,
+    /// Of the response; an object of strings.
+    pub response_headers: Value,
+    /// Its first 16 KiB.
+    pub response_body: Option<String>,
+}
+
+impl From<attempt::Model> for Attempt {
+    fn from(row: attempt::Model) -> Self {
+        let attempt::Model {
+            id,
+            tenant_id: _,
+            delivery_id,
+            number,
+            started_at,
+            duration_ms,
+            outcome,
+            status,
+            error_class,
+            error_detail,
+            address,
+            response_headers,
+            response_body,
+        } = row;
+        Self {
+            id,
+            delivery_id,
+            number,
+            started_at,
+            duration_ms,
+            succeeded: outcome == super::work::SUCCEEDED,
+            status,
+            error_class,
+            error_detail,
+            address,
+            response_headers,
+            response_body,
+        }
+    }
+}

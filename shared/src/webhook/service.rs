@@ -1,0 +1,420 @@
+//! The verbs of webhooks. Each takes the proof that its caller may.
+
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
+use serde_json::{Map, Value, json};
+
+use super::{
+    error::WebhookError,
+    header::{self, Headers},
+    model::{
+        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, NewEndpoint,
+    },
+    signature::SigningSecret,
+    store, target,
+};
+use crate::{
+    audit,
+    context::{Change, Context},
+    crypto::seal::{SealBroken, seal},
+    entity::webhook_endpoint,
+    error::Internal,
+    id::{DeliveryId, EndpointId, EventId, TenantId},
+    outbox::{self, EventType, OwnEventType},
+    page::{Page, PageRequest},
+    permission::{Authorized, EventsPublish, WebhooksRead, WebhooksWrite},
+    principal::{Actor, Origin},
+};
+
+/// The most endpoints of a tenant. An event writes one delivery for each of them in its own transaction.
+pub const MAX_ENDPOINTS: u32 = 200;
+/// The most event types that an endpoint may list.
+pub const MAX_EVENT_TYPES: usize = 100;
+/// The longest description, in characters.
+pub const MAX_DESCRIPTION: usize = 256;
+/// The largest payload of an event, in bytes of JSON.
+pub const MAX_PAYLOAD: usize = 256 * 1024;
+
+type Result<T> = std::result::Result<T, WebhookError>;
+
+/// Makes an endpoint. Its secret is returned here and never again.
+///
+/// # Errors
+/// When a field is not valid, or the tenant has [`MAX_ENDPOINTS`] already.
+pub async fn create_endpoint(
+    context: &Context,
+    caller: &Authorized<WebhooksWrite>,
+    origin: &Origin,
+    new: NewEndpoint,
+) -> Result<CreatedEndpoint> {
+    let NewEndpoint {
+        url,
+        description,
+        event_types,
+        headers,
+        enabled,
+    } = new;
+    let url = checked_url(context, &url)?;
+    let description = checked_description(description)?;
+    let event_types = checked_event_types(event_types)?;
+    let headers = header::check(headers)?;
+
+    let tenant = caller.principal().tenant;
+    let change = context.change(tenant, caller.actor(), origin).await?;
+    if store::count_for_insert(tenant, &change.tx).await? >= u64::from(MAX_ENDPOINTS) {
+        return Err(WebhookError::LimitReached(MAX_ENDPOINTS));
+    }
+    let id = EndpointId(context.uuid(change.now));
+    let secret = SigningSecret::new(&*context.random);
+    let keys = &context.config.secrets.data_keys;
+    let row = webhook_endpoint::ActiveModel {
+        id: Set(id),
+        tenant_id: Set(tenant),
+        url: Set(url),
+        description: Set(description),
+        event_types: Set(event_types),
+        header_names: Set(headers.keys().cloned().collect()),
+        sealed_headers: Set(sealed_headers(context, id, &headers)?),
+        enabled: Set(enabled),
+        disabled_reason: Set(None),
+        sealed_secret: Set(seal(keys, id.0, secret.bytes(), &*context.random)?),
+        created_at: Set(change.now),
+        updated_at: Set(change.now),
+        deleted_at: Set(None),
+    };
+    let endpoint = Endpoint::from(row.insert(&change.tx).await?);
+    record(&change, "webhook_endpoint.create", id, audited(&endpoint)).await?;
+    change.commit().await?;
+    Ok(CreatedEndpoint {
+        endpoint,
+        secret: secret.text(),
+    })
+}
+
+/// The tenant's endpoints, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list_endpoints(
+    context: &Context,
+    caller: &Authorized<WebhooksRead>,
+    page: PageRequest,
+) -> Result<Page<Endpoint>> {
+    let tenant = caller.principal().tenant;
+    let tx = context.postgres.tenant(tenant).await?;
+    let rows = store::endpoints(tenant, &tx, page).await?;
+    Ok(Page::cut(rows, page, |row| row.id.0).map(Endpoint::from))
+}
+
+/// One endpoint.
+///
+/// # Errors
+/// When the tenant has no such endpoint.
+pub async fn get_endpoint(
+    context: &Context,
+    caller: &Authorized<WebhooksRead>,
+    id: EndpointId,
+) -> Result<Endpoint> {
+    let tenant = caller.principal().tenant;
+    let tx = context.postgres.tenant(tenant).await?;
+    let row = store::endpoint(tenant, &tx, id).await?;
+    row.map(Endpoint::from).ok_or(WebhookError::NotFound)
+}
+
+/// Changes an endpoint. Deliveries that are pending go to where the endpoint then is; turned off, they are
+/// cancelled.
+///
+/// # Errors
+/// When a field is not valid, or the tenant has no such endpoint.
+pub async fn update_endpoint(
+    context: &Context,
+    caller: &Authorized<WebhooksWrite>,
+    origin: &Origin,
+    id: EndpointId,
+    patch: EndpointPatch,
+) -> Result<Endpoint> {
+    let EndpointPatch {
+        url,
+        description,
+        event_types,
+        headers,
+        enabled,
+    } = patch;
+    let url = url.map(|url| checked_url(context, &url)).transpose()?;
+    let description = description.map(checked_description).transpose()?;
+    let event_types = event_types.map(checked_event_types).transpose()?;
+    let headers = headers.map(header::check).transpose()?;
+
+    let tenant = caller.principal().tenant;
+    let mut change = context.change(tenant, caller.actor(), origin).await?;
+    let before = store::endpoint_for_update(tenant, &change.tx, id)
+        .await?
+        .ok_or(WebhookError::NotFound)?;
+    let mut row = before.clone().into_active_model();
+    row.url
+        .set_if_not_equals(url.unwrap_or_else(|| before.url.clone()));
+    row.description
+        .set_if_not_equals(description.unwrap_or_else(|| before.description.clone()));
+    row.event_types
+        .set_if_not_equals(event_types.unwrap_or_else(|| before.event_types.clone()));
+    row.enabled.set_if_not_equals(enabled.unwrap_or(before.enabled));
+    if let Some(headers) = headers {
+        row.header_names = Set(headers.keys().cloned().collect());
+        row.sealed_headers = Set(sealed_headers(context, id, &headers)?);
+    }
+    if !row.is_changed() {
+        return Ok(before.into());
+    }
+    if enabled == Some(true) {
+        row.disabled_reason = Set(None);
+    }
+    row.updated_at = Set(change.now);
+    let endpoint = Endpoint::from(row.update(&change.tx).await?);
+    let detail = json!({"before": audited(&before.clone().into()), "after": audited(&endpoint)});
+    record(&change, "webhook_endpoint.update", id, detail).await?;
+    if before.enabled && !endpoint.enabled {
+        turned_off(&mut change, &endpoint.url, id, None).await?;
+    }
+    change.commit().await?;
+    Ok(endpoint)
+}
+
+/// Deletes an endpoint: its secrets are wiped, what is pending is cancelled, and the history of its deliveries
+/// stays.
+///
+/// # Errors
+/// When the tenant has no such endpoint.
+pub async fn delete_endpoint(
+    context: &Context,
+    caller: &Authorized<WebhooksWrite>,
+    origin: &Origin,
+    id: EndpointId,
+) -> Result<()> {
+    let tenant = caller.principal().tenant;
+    let change = context.change(tenant, caller.actor(), origin).await?;
+    let before = store::endpoint_for_update(tenant, &change.tx, id)
+        .await?
+        .ok_or(WebhookError::NotFound)?;
+    let mut row = before.clone().into_active_model();
+    row.enabled = Set(false);
+    row.sealed_secret = Set(Vec::new());
+    row.sealed_headers = Set(Vec::new());
+    row.deleted_at = Set(Some(change.now));
+    row.update(&change.tx).await?;
+    let cancelled = store::cancel_pending(tenant, &change.tx, id, change.now).await?;
+    let detail = json!({"before": audited(&before.into()), "cancelled_deliveries": cancelled});
+    record(&change, "webhook_endpoint.delete", id, detail).await?;
+    change.commit().await?;
+    Ok(())
+}
+
+/// Turns an endpoint off because of how it answers: the worker's verb. Does nothing when it is off already.
+///
+/// # Errors
+/// When the database does not answer; then nothing has happened.
+pub async fn disable_failing_endpoint(
+    context: &Context,
+    tenant: TenantId,
+    id: EndpointId,
+    url: &str,
+    reason: &'static str,
+) -> std::result::Result<(), Internal> {
+    let origin = Origin::default();
+    let mut change = context.change(tenant, Actor::System, &origin).await?;
+    if !store::disable(tenant, &change.tx, id, reason, change.now).await? {
+        return Ok(());
+    }
+    record(&change, "webhook_endpoint.disable", id, json!({"reason": reason})).await?;
+    turned_off(&mut change, url, id, Some(reason)).await?;
+    change.commit().await?;
+    Ok(())
+}
+
+/// Publishes an event of the tenant's own.
+///
+/// # Errors
+/// When the type is not valid or one of ours, or the payload too large.
+pub async fn publish_event(
+    context: &Context,
+    caller: &Authorized<EventsPublish>,
+    origin: &Origin,
+    event_type: &str,
+    payload: &Map<String, Value>,
+) -> Result<EventId> {
+    let name = OwnEventType::parse(event_type).map_err(|_| WebhookError::InvalidEventType {
+        name: event_type.to_owned(),
+    })?;
+    if serde_json::to_string(payload)?.len() > MAX_PAYLOAD {
+        return Err(WebhookError::PayloadTooLarge(MAX_PAYLOAD));
+    }
+    let mut change = context
+        .change(caller.principal().tenant, caller.actor(), origin)
+        .await?;
+    let event = outbox::emit_own(&mut change, &name, payload).await?;
+    change.commit().await?;
+    Ok(event)
+}
+
+/// The tenant's events, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list_events(
+    context: &Context,
+    caller: &Authorized<WebhooksRead>,
+    page: PageRequest,
+) -> Result<Page<Event>> {
+    let tenant = caller.principal().tenant;
+    let tx = context.postgres.tenant(tenant).await?;
+    let rows = store::events(tenant, &tx, page).await?;
+    Ok(Page::cut(rows, page, |row| row.id.0).map(Event::from))
+}
+
+/// One event.
+///
+/// # Errors
+/// When the tenant has no such event.
+pub async fn get_event(context: &Context, caller: &Authorized<WebhooksRead>, id: EventId) -> Result<Event> {
+    let tenant = caller.principal().tenant;
+    let tx = context.postgres.tenant(tenant).await?;
+    let row = store::event(tenant, &tx, id).await?;
+    row.map(Event::from).ok_or(WebhookError::NotFound)
+}
+
+/// The tenant's deliveries that pass the filter, newest first.
+///
+/// # Errors
+/// When the filter names a type that cannot be.
+pub async fn list_deliveries(
+    context: &Context,
+    caller: &Authorized<WebhooksRead>,
+    filter: &DeliveryFilter,
+    page: PageRequest,
+) -> Result<Page<Delivery>> {
+    if let Some(name) = filter
+        .event_type
+        .as_ref()
+        .filter(|name| !outbox::is_subscribable(name))
+    {
+        return Err(WebhookError::InvalidEventType { name: name.clone() });
+    }
+    let tenant = caller.principal().tenant;
+    let tx = context.postgres.tenant(tenant).await?;
+    let rows = store::deliveries(tenant, &tx, filter, page).await?;
+    Ok(Page::cut(rows, page, |row| row.id.0).map(Delivery::from))
+}
+
+/// One delivery.
+///
+/// # Errors
+/// When the tenant has no such delivery.
+pub async fn get_delivery(
+    context: &Context,
+    caller: &Authorized<WebhooksRead>,
+    id: DeliveryId,
+) -> Result<Delivery> {
+    let tenant = caller.principal().tenant;
+    let tx = context.postgres.tenant(tenant).await?;
+    let row = store::delivery(tenant, &tx, id).await?;
+    row.map(Delivery::from).ok_or(WebhookError::NotFound)
+}
+
+/// A delivery's calls, newest first.
+///
+/// # Errors
+/// When the tenant has no such delivery.
+pub async fn list_attempts(
+    context: &Context,
+    caller: &Authorized<WebhooksRead>,
+    delivery: DeliveryId,
+    page: PageRequest,
+) -> Result<Page<Attempt>> {
+    let tenant = caller.principal().tenant;
+    let tx = context.postgres.tenant(tenant).await?;
+    store::delivery(tenant, &tx, delivery)
+        .await?
+        .ok_or(WebhookError::NotFound)?;
+    let rows = store::attempts(tenant, &tx, delivery, page).await?;
+    Ok(Page::cut(rows, page, |row| row.id.0).map(Attempt::from))
+}
+
+/// What follows from an endpoint being off: nothing waits for it any more, and the tenant's others hear of it.
+async fn turned_off(
+    change: &mut Change<'_>,
+    url: &str,
+    id: EndpointId,
+    reason: Option<&str>,
+) -> std::result::Result<(), Internal> {
+    let cancelled = store::cancel_pending(change.tenant, &change.tx, id, change.now).await?;
+    let data = json!({"endpoint_id": id, "url": url, "reason": reason, "cancelled_deliveries": cancelled});
+    outbox::emit(change, EventType::WebhookEndpointDisabled, &data).await?;
+    Ok(())
+}
+
+async fn record(
+    change: &Change<'_>,
+    action: &'static str,
+    id: EndpointId,
+    detail: Value,
+) -> std::result::Result<(), sea_orm::DbErr> {
+    audit::record(
+        change,
+        audit::Record::success(action, "webhook_endpoint", id.0, detail),
+    )
+    .await
+}
+
+/// What the audit trail keeps of an endpoint: everything but the values of its headers.
+fn audited(endpoint: &Endpoint) -> Value {
+    let Endpoint {
+        id: _,
+        url,
+        description,
+        event_types,
+        header_names,
+        enabled,
+        ..
+    } = endpoint;
+    json!({
+        "url": url,
+        "description": description,
+        "event_types": event_types,
+        "header_names": header_names,
+        "enabled": enabled,
+    })
+}
+
+fn sealed_headers(context: &Context, id: EndpointId, headers: &Headers) -> Result<Vec<u8>> {
+    if headers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let plain = serde_json::to_vec(headers)?;
+    let sealed: std::result::Result<_, SealBroken> =
+        seal(&context.config.secrets.data_keys, id.0, &plain, &*context.random);
+    Ok(sealed?)
+}
+
+fn checked_url(context: &Context, url: &str) -> Result<String> {
+    let config = &context.config;
+    Ok(target::check(url, config.server.environment, &config.webhooks.allowed_cidrs)?.into())
+}
+
+fn checked_description(description: Option<String>) -> Result<Option<String>> {
+    match description {
+        Some(text) if text.chars().count() > MAX_DESCRIPTION || text.chars().any(char::is_control) => {
+            Err(WebhookError::InvalidDescription(MAX_DESCRIPTION))
+        }
+        other => Ok(other),
+    }
+}
+
+fn checked_event_types(mut names: Vec<String>) -> Result<Vec<String>> {
+    names.sort_unstable();
+    names.dedup();
+    if names.len() > MAX_EVENT_TYPES {
+        return Err(WebhookError::TooManyEventTypes(MAX_EVENT_TYPES));
+    }
+    match names.iter().find(|name| !outbox::is_subscribable(name)) {
+        Some(name) => Err(WebhookError::InvalidEventType { name: name.clone() }),
+        None => Ok(names),
+    }
+}

@@ -1,0 +1,203 @@
+//! The SQL behind the services. Every statement names the tenant, though row-level security would do so too.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, raw_sql,
+};
+
+use super::model::DeliveryFilter;
+use crate::{
+    entity::{attempt, delivery, event, tenant, webhook_endpoint as endpoint},
+    id::{DeliveryId, EndpointId, EventId, TenantId},
+    page::PageRequest,
+    postgres::Tx,
+};
+
+/// The tenant's endpoints, after everyone else who is about to add one.
+pub(super) async fn count_for_insert(tenant: TenantId, tx: &Tx) -> Result<u64, DbErr> {
+    // One creation at a time, or two at the limit would both see one place left.
+    tenant::Entity::find_by_id(tenant)
+        .lock(sea_orm::sea_query::LockType::NoKeyUpdate)
+        .one(tx)
+        .await?;
+    endpoint::Entity::find()
+        .filter(endpoint::Column::TenantId.eq(tenant))
+        .filter(endpoint::Column::DeletedAt.is_null())
+        .count(tx)
+        .await
+}
+
+pub(super) async fn endpoints(
+    tenant: TenantId,
+    tx: &Tx,
+    page: PageRequest,
+) -> Result<Vec<endpoint::Model>, DbErr> {
+    endpoint::Entity::find()
+        .filter(endpoint::Column::TenantId.eq(tenant))
+        .filter(endpoint::Column::DeletedAt.is_null())
+        .filter(endpoint::Column::Id.lt(page.before_or_max()))
+        .order_by_desc(endpoint::Column::Id)
+        .limit(page.fetch().unsigned_abs())
+        .all(tx)
+        .await
+}
+
+pub(super) async fn endpoint(
+    tenant: TenantId,
+    tx: &Tx,
+    id: EndpointId,
+) -> Result<Option<endpoint::Model>, DbErr> {
+    find_endpoint(tenant, id).one(tx).await
+}
+
+/// The endpoint, held until the transaction ends.
+pub(super) async fn endpoint_for_update(
+    tenant: TenantId,
+    tx: &Tx,
+    id: EndpointId,
+) -> Result<Option<endpoint::Model>, DbErr> {
+    find_endpoint(tenant, id)
+        .lock(sea_orm::sea_query::LockType::NoKeyUpdate)
+        .one(tx)
+        .await
+}
+
+fn find_endpoint(tenant: TenantId, id: EndpointId) -> sea_orm::Select<endpoint::Entity> {
+    endpoint::Entity::find_by_id(id)
+        .filter(endpoint::Column::TenantId.eq(tenant))
+        .filter(endpoint::Column::DeletedAt.is_null())
+}
+
+#[derive(FromQueryResult)]
+struct Cancelled {
+    #[expect(dead_code, reason = "a row is counted, not read")]
+    id: DeliveryId,
+}
+
+/// Cancels what is pending for the endpoint and returns how much that was.
+///
+/// A delivery that a worker holds is left to it: the call is under way, and its outcome is the truth. Should
+/// it fail, the next claim finds the endpoint turned off.
+pub(super) async fn cancel_pending(
+    tenant: TenantId,
+    tx: &Tx,
+    id: EndpointId,
+    now: DateTime<Utc>,
+) -> Result<usize, DbErr> {
+    // In the order of ids, as the worker locks them, so that neither waits for the other in a circle.
+    let cancelled = Cancelled::find_by_statement(raw_sql!(
+        Postgres,
+        "WITH waiting AS (
+             SELECT id FROM deliveries
+             WHERE tenant_id = {tenant} AND endpoint_id = {id} AND state = 'pending'
+               AND (lease_until IS NULL OR lease_until < {now})
+             ORDER BY id FOR NO KEY UPDATE)
+         UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, lease_until = NULL,
+                generation = generation + 1, finished_at = {now}
+         FROM waiting WHERE deliveries.id = waiting.id AND deliveries.tenant_id = {tenant}
+         RETURNING deliveries.id"
+    ))
+    .all(tx)
+    .await?;
+    Ok(cancelled.len())
+}
+
+/// Turns the endpoint off, unless it is off already; whether this call did it.
+pub(super) async fn disable(
+    tenant: TenantId,
+    tx: &Tx,
+    id: EndpointId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let changed = tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "UPDATE webhook_endpoints SET enabled = false, disabled_reason = {reason}, updated_at = {now}
+             WHERE tenant_id = {tenant} AND id = {id} AND enabled"
+        ))
+        .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
+pub(super) async fn events(tenant: TenantId, tx: &Tx, page: PageRequest) -> Result<Vec<event::Model>, DbErr> {
+    event::Entity::find()
+        .filter(event::Column::TenantId.eq(tenant))
+        .filter(event::Column::Id.lt(page.before_or_max()))
+        .order_by_desc(event::Column::Id)
+        .limit(page.fetch().unsigned_abs())
+        .all(tx)
+        .await
+}
+
+pub(super) async fn event(tenant: TenantId, tx: &Tx, id: EventId) -> Result<Option<event::Model>, DbErr> {
+    event::Entity::find_by_id(id)
+        .filter(event::Column::TenantId.eq(tenant))
+        .one(tx)
+        .await
+}
+
+pub(super) async fn deliveries(
+    tenant: TenantId,
+    tx: &Tx,
+    filter: &DeliveryFilter,
+    page: PageRequest,
+) -> Result<Vec<delivery::Model>, DbErr> {
+    let DeliveryFilter {
+        endpoint_id,
+        state,
+        event_type,
+        since,
+        until,
+    } = filter;
+    delivery::Entity::find()
+        .filter(delivery::Column::TenantId.eq(tenant))
+        .filter(delivery::Column::Id.lt(page.before_or_max()))
+        .apply_if(*endpoint_id, |query, id| {
+            query.filter(delivery::Column::EndpointId.eq(id))
+        })
+        .apply_if(*state, |query, state| {
+            query.filter(delivery::Column::State.eq(state))
+        })
+        .apply_if(event_type.as_deref(), |query, name| {
+            query.filter(delivery::Column::EventType.eq(name))
+        })
+        .apply_if(*since, |query, at| {
+            query.filter(delivery::Column::CreatedAt.gte(at))
+        })
+        .apply_if(*until, |query, at| {
+            query.filter(delivery::Column::CreatedAt.lt(at))
+        })
+        .order_by_desc(delivery::Column::Id)
+        .limit(page.fetch().unsigned_abs())
+        .all(tx)
+        .await
+}
+
+pub(super) async fn delivery(
+    tenant: TenantId,
+    tx: &Tx,
+    id: DeliveryId,
+) -> Result<Option<delivery::Model>, DbErr> {
+    delivery::Entity::find_by_id(id)
+        .filter(delivery::Column::TenantId.eq(tenant))
+        .one(tx)
+        .await
+}
+
+pub(super) async fn attempts(
+    tenant: TenantId,
+    tx: &Tx,
+    delivery: DeliveryId,
+    page: PageRequest,
+) -> Result<Vec<attempt::Model>, DbErr> {
+    attempt::Entity::find()
+        .filter(attempt::Column::TenantId.eq(tenant))
+        .filter(attempt::Column::DeliveryId.eq(delivery))
+        .filter(attempt::Column::Id.lt(page.before_or_max()))
+        .order_by_desc(attempt::Column::Id)
+        .limit(page.fetch().unsigned_abs())
+        .all(tx)
+        .await
+}
