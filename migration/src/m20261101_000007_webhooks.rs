@@ -9,13 +9,17 @@ CREATE TABLE webhook_endpoints (
     description   text,
     -- Empty: every type.
     event_types   text[] NOT NULL,
-    headers       jsonb NOT NULL,
+    -- Sent with every call. Their values are often credentials, so only the names stand in clear.
+    header_names  text[] NOT NULL,
+    sealed_headers bytea NOT NULL,
     enabled       boolean NOT NULL,
     -- Why it is not enabled, when it was not a person who turned it off.
     disabled_reason text,
     sealed_secret bytea NOT NULL,
     created_at    timestamptz NOT NULL,
     updated_at    timestamptz NOT NULL,
+    -- The row outlives its endpoint, because the history of its deliveries does; its secrets do not.
+    deleted_at    timestamptz,
     UNIQUE (tenant_id, id)
 );
 

@@ -20,8 +20,10 @@ pub struct Model {
     pub description: Option<String>,
     /// Empty: every type.
     pub event_types: Vec<String>,
-    /// Sent with every call.
-    pub headers: Json,
+    /// The names of the headers that are sent with every call.
+    pub header_names: Vec<String>,
+    /// Those headers with their values.
+    pub sealed_headers: Vec<u8>,
     /// Whether events are sent to it.
     pub enabled: bool,
     /// When it was not a person who turned it off.
@@ -32,6 +34,8 @@ pub struct Model {
     pub created_at: DateTimeUtc,
     /// When it last changed.
     pub updated_at: DateTimeUtc,
+    /// When it was deleted; its row stays for the history of its deliveries.
+    pub deleted_at: Option<DateTimeUtc>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}
