@@ -55,7 +55,7 @@ run_checks() {
 
 check_scripts() {
     need_tool shellcheck shellcheck
-    shellcheck -x dev .ci/run deploy/dev/*.sh
+    shellcheck -x dev .ci/run deploy/*/*.sh
 }
 
 check_specification() {

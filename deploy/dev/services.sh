@@ -172,26 +172,31 @@ stop_services() {
     stop postgres INT 30 # INT: do not wait for clients to leave
 }
 
-# Deletes what an instance kept. Only ever called once its processes have ended.
-wipe_state() {
+# The data may lie elsewhere (see place_postgres), where deleting STATE would leave it behind.
+delete_postgres_data() {
     local elsewhere
     elsewhere=/var/tmp/latchkey-$(path_hash "$STATE")
     if [ -L "$STATE/postgres" ] && [ "$(readlink "$STATE/postgres")" = "$elsewhere" ]; then
         rm -rf "$elsewhere"
     fi
-    rm -rf "$STATE"
-    say "Deleted $STATE"
+    rm -rf "$STATE/postgres"
 }
 
-# start_private_services NAME durable|volatile: a fresh pair for tests, below .dev/NAME, gone at the end of
-# the script however it ends.
+# Deletes all that an instance kept. Only ever called once its processes have ended.
+wipe_state() {
+    delete_postgres_data
+    rm -rf "$STATE"
+}
+
+# start_private_services NAME durable|volatile: a fresh pair for tests, below .dev/NAME. At the end of the
+# script, however it ends, they are stopped and their data is deleted.
 start_private_services() {
     use_state "$ROOT/.dev/$1"
     if alive dev; then
         fail "'./dev $1' already runs in this clone (process $(pid_of dev))" "Wait for it, or use another clone."
     fi
     stop_services # left by a run that was killed outright
-    (wipe_state) >/dev/null
+    wipe_state
     use_state "$ROOT/.dev/$1"
     printf '%s\n%s\n' "$$" "dev" >"$PIDS/dev"
     at_exit stop_private_services
@@ -207,5 +212,6 @@ stop_private_services() {
     stop worker TERM 30
     stop api TERM 60
     stop_services
+    delete_postgres_data # hundreds of databases; the logs stay
     rm -f "$PIDS/dev"
 }

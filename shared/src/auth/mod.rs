@@ -1,1 +1,133 @@
-//! To be written.
+//! Getting in: registration, sign-in, refresh, and the check of every later request.
+//!
+//! [`Auth`] holds what only the API process has: the keys that sign access tokens, the threads that hash
+//! passwords, and what is remembered of accounts and ended sessions.
+//!
+//! What must never happen: a response, its size or its time that tells whether an address has an account; a way in
+//! that does not pass [`policy::may_enter`]; a request that is let in because something could not be decided.
+
+mod accept;
+mod account;
+mod authenticate;
+pub mod bootstrap;
+mod login;
+pub mod policy;
+mod refresh;
+mod register;
+mod verify;
+
+use std::sync::Arc;
+
+pub use self::{
+    accept::{Accept, AcceptError, accept_invitation},
+    account::{Account, Accounts},
+    authenticate::{AuthenticateError, Caller, authenticate},
+    login::{Login, LoginError, login},
+    refresh::{logout, refresh},
+    register::{Register, RegisterError, Registered, register},
+    verify::{VerifyError, resend_verification, verify_email},
+};
+use crate::{
+    config::ConfigFaults,
+    context::Context,
+    crypto::{
+        jwt::{Grant, JwtRing},
+        pool::{HashPool, StartError},
+    },
+    error::Internal,
+    id::{TenantId, UserId},
+    secret::Secret,
+    session::{Live, RevokedSessions},
+    tenant::Directory,
+    user::User,
+};
+
+/// What it takes to let people in.
+#[derive(Clone)]
+pub struct Auth {
+    /// Connections and settings.
+    pub context: Context,
+    /// Tenants by name.
+    pub tenants: Arc<Directory>,
+    passwords: HashPool,
+    jwt: Arc<JwtRing>,
+    accounts: Arc<Accounts>,
+    revoked: Arc<RevokedSessions>,
+}
+
+/// Why [`Auth`] did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthStartError {
+    /// Without keys there are no tokens.
+    #[error(transparent)]
+    Keys(#[from] ConfigFaults),
+    /// The hashing threads.
+    #[error(transparent)]
+    Passwords(#[from] StartError),
+}
+
+impl Auth {
+    /// Starts the hashing threads and listens for signals; whoever calls must have the signals followed.
+    ///
+    /// # Errors
+    /// When the settings hold no signing key or the threads do not start.
+    pub fn start(context: Context) -> Result<Self, AuthStartError> {
+        let tokens = &context.config.tokens;
+        let keys = tokens.keys.as_ref().ok_or_else(|| ConfigFaults(vec!["tokens.keys: is missing".to_owned()]))?;
+        Ok(Self {
+            jwt: Arc::new(JwtRing::new(tokens, keys)),
+            passwords: HashPool::start(&context.config.passwords)?,
+            tenants: Arc::new(Directory::new(context.clone())),
+            accounts: Arc::new(Accounts::new(&context.signals)),
+            revoked: Arc::new(RevokedSessions::new(Arc::clone(&context.signals), tokens.access_ttl)),
+            context,
+        })
+    }
+
+    /// The tokens of a session that goes on.
+    fn tokens(&self, tenant: TenantId, session: Live, now: chrono::DateTime<chrono::Utc>) -> Result<Tokens, Internal> {
+        let expires_at = (now + self.context.config.tokens.access_ttl).min(session.ends_at);
+        let access_token = self.jwt.sign(&Grant {
+            id: self.context.uuid(now),
+            tenant,
+            user: session.user,
+            session: session.id,
+            issued_at: now,
+            expires_at,
+        })?;
+        Ok(Tokens {
+            access_token,
+            expires_in: (expires_at - now).num_seconds(),
+            refresh_expires_in: (session.refresh_expires_at - now).num_seconds(),
+            session,
+        })
+    }
+}
+
+/// Someone is in.
+pub struct SignedIn {
+    /// Who.
+    pub user: User,
+    /// What to come back with.
+    pub tokens: Tokens,
+}
+
+/// What a client holds of a session.
+pub struct Tokens {
+    /// For `Authorization: Bearer`.
+    pub access_token: Secret<String>,
+    /// Seconds.
+    pub expires_in: i64,
+    /// Seconds.
+    pub refresh_expires_in: i64,
+    /// The session.
+    pub session: Live,
+}
+
+impl Tokens {
+    /// Whose they are.
+    #[must_use]
+    pub fn user(&self) -> UserId {
+        self.session.user
+    }
+}

@@ -6,14 +6,14 @@ use super::source::Source;
 use crate::secret::Secret;
 
 /// The least a key may hold: 256 bits (RFC 7518 section 3.2 asks as much of HS256).
-pub const MIN_KEY_BYTES: usize = 32;
+const MIN_KEY_BYTES: usize = 32;
 
 /// A key and the name that tokens and sealed values carry of it.
 #[derive(Clone, Debug)]
 pub struct Key {
     /// The public name.
     pub id: String,
-    /// At least [`MIN_KEY_BYTES`].
+    /// At least 256 bits.
     pub bytes: Secret<Vec<u8>>,
 }
 

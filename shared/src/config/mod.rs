@@ -47,6 +47,15 @@ pub struct Config {
     pub log: Log,
 }
 
+/// Which process reads the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// The API server.
+    Api,
+    /// The worker: it holds no key that could sign an access token, even where the file has one.
+    Worker,
+}
+
 /// How strict the start-up checks are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment {
@@ -122,8 +131,8 @@ pub struct Passwords {
 /// Tokens and their lifetimes, in seconds.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// `keys`: HMAC-SHA256 keys as `kid:base64`; the first signs, all verify.
-    pub keys: KeyRing,
+    /// `keys`: HMAC-SHA256 keys as `kid:base64`; the first signs, all verify. The worker has none.
+    pub keys: Option<KeyRing>,
     /// `issuer`: the `iss` claim; the public URL by default.
     pub issuer: String,
     /// `audience`: the `aud` claim.
@@ -209,22 +218,22 @@ impl Config {
     ///
     /// # Errors
     /// With every fault at once.
-    pub fn load(file: Option<&Path>) -> Result<Self, ConfigFaults> {
-        Self::read(Source::new(file, std::env::vars()))
+    pub fn load(process: Process, file: Option<&Path>) -> Result<Self, ConfigFaults> {
+        Self::read(process, Source::new(file, std::env::vars()))
     }
 
     /// Reads the settings from the source.
     ///
     /// # Errors
     /// With every fault at once.
-    pub fn read(mut source: Source) -> Result<Self, ConfigFaults> {
+    pub fn read(process: Process, mut source: Source) -> Result<Self, ConfigFaults> {
         let server = Server::read(&mut source);
         let config = Self {
             tenancy: Tenancy::read(&mut source),
             postgres: Postgres::read(&mut source),
             redis: Redis::read(&mut source),
             passwords: Passwords::read(&mut source),
-            tokens: Tokens::read(&mut source, &server.public_url),
+            tokens: Tokens::read(process, &mut source, &server.public_url),
             secrets: Secrets::read(&mut source),
             mail: Mail::read(&mut source),
             webhooks: Webhooks::read(&mut source),
@@ -313,10 +322,17 @@ impl Passwords {
 }
 
 impl Tokens {
-    fn read(source: &mut Source, public_url: &Url) -> Self {
+    fn read(process: Process, source: &mut Source, public_url: &Url) -> Self {
+        let keys = match process {
+            Process::Api => Some(KeyRing::read(source, "tokens.keys")),
+            Process::Worker => {
+                source.ignore("tokens.keys");
+                None
+            }
+        };
         let issuer = public_url.as_str().trim_end_matches('/').to_owned();
         Self {
-            keys: KeyRing::read(source, "tokens.keys"),
+            keys,
             issuer: source.or("tokens.issuer", issuer),
             audience: source.or("tokens.audience", "latchkey".to_owned()),
             access_ttl: source.or("tokens.access_ttl", Duration::from_secs(15 * 60)),

@@ -119,6 +119,12 @@ impl Source {
         })
     }
 
+    /// Drops a secret that another process's settings may hold.
+    pub fn ignore(&mut self, key: &str) {
+        self.values.remove(key);
+        self.values.remove(&format!("{key}_file"));
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

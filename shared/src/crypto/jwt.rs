@@ -72,8 +72,8 @@ pub struct JwtRing {
 impl JwtRing {
     /// Prepares the keys.
     #[must_use]
-    pub fn new(settings: &config::Tokens) -> Self {
-        let current = settings.keys.current();
+    pub fn new(settings: &config::Tokens, keys: &config::KeyRing) -> Self {
+        let current = keys.current();
         let mut header = Header::new(Algorithm::HS256);
         header.typ = Some(TYP.to_owned());
         header.kid = Some(current.id.clone());
@@ -89,7 +89,7 @@ impl JwtRing {
             audience: settings.audience.clone(),
             header,
             signing: EncodingKey::from_secret(current.bytes.expose()),
-            verifying: settings.keys.iter().map(verifying).collect(),
+            verifying: keys.iter().map(verifying).collect(),
             validation,
         }
     }

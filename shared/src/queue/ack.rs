@@ -51,7 +51,7 @@ impl Acknowledge<()> for Acknowledger {
 }
 
 async fn finish(link: Link, ids: Vec<String>) -> Vec<()> {
-    let finished = link.exchange::<()>(&entry::finish(&link.key, &ids)).await;
+    let finished = link.send(&entry::finish(&link.key, &ids)).await;
     if let Err(error) = finished {
         let (lane, jobs) = (link.lane.as_str(), ids.len());
         tracing::warn!(lane, jobs, %error, "acknowledging failed, the jobs will run again");

@@ -1,11 +1,15 @@
 //! The apalis backend of one lane: a [`Link`] to its stream, a sink to push and a stream to fetch.
 //!
-//! Producer and consumer build the same backend. The producer only ever uses its sink, the consumer
-//! its fetch stream, which starts when the worker first asks for a task.
+//! What must never happen: a connection that no longer answers is kept. A server that hangs, or was
+//! demoted to a replica, leaves connections behind that fail for a long time without breaking; so
+//! after any error the next exchange opens a new one.
+
+use std::{sync::Arc, time::Duration};
 
 use apalis_core::backend::custom::{BackendBuilder, CustomBackend};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use tokio::time::timeout;
+use futures::{StreamExt, stream};
+use redis::aio::MultiplexedConnection;
+use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     EXCHANGE_TIMEOUT, Job, Lane, QueueError, Settings,
@@ -14,14 +18,19 @@ use super::{
     stream_key,
 };
 
-/// What apalis knows the queue as.
-pub(super) type Backend = CustomBackend<Job, Link, Deliveries, StreamSink, Fetching>;
+/// What apalis knows the queue as. Both ends build it: a producer to use the sink, a consumer to
+/// have a worker poll the fetch stream.
+pub(super) type Backend = CustomBackend<Job, Link, Deliveries, StreamSink, Option<Fetching>>;
 
-/// Puts the backend of a lane together. Nothing is connected or started yet.
-pub(super) fn backend(link: Link, fetching: Fetching) -> Result<Backend, QueueError> {
+/// Puts the backend of a lane together; without `fetching` it delivers nothing. Nothing is
+/// connected or started until it is used.
+pub(super) fn backend(link: Link, fetching: Option<Fetching>) -> Result<Backend, QueueError> {
     let backend = BackendBuilder::new_with_cfg(fetching)
         .database(link)
-        .fetcher(|link, fetching, _| deliveries(link, fetching))
+        .fetcher(|link, fetching, _| match fetching {
+            Some(fetching) => deliveries(link, fetching),
+            None => stream::pending().boxed(),
+        })
         .sink(|link, _| StreamSink::new(link.clone()))
         .build()?;
     Ok(backend)
@@ -33,24 +42,18 @@ pub(super) struct Link {
     pub(super) lane: Lane,
     pub(super) key: String,
     client: redis::Client,
-    /// Shared by all short exchanges. Reconnects by itself.
-    short: ConnectionManager,
+    /// Shared by all exchanges that do not wait for entries.
+    shared: Arc<Mutex<Option<MultiplexedConnection>>>,
 }
 
 impl Link {
-    /// Must be called within a Tokio runtime.
-    pub(super) fn new(settings: &Settings, lane: Lane) -> Result<Self, QueueError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(EXCHANGE_TIMEOUT))
-            .set_response_timeout(Some(EXCHANGE_TIMEOUT))
-            // Who uses it decides whether to try again, so that no exchange outlives its timeout.
-            .set_number_of_retries(0);
-        Ok(Self {
+    pub(super) fn new(settings: &Settings, lane: Lane) -> Self {
+        Self {
             lane,
             key: stream_key(&settings.prefix, lane),
-            short: ConnectionManager::new_lazy_with_config(settings.client.clone(), config)?,
             client: settings.client.clone(),
-        })
+            shared: Arc::default(),
+        }
     }
 
     /// Sends one pipeline and reads its replies, within [`EXCHANGE_TIMEOUT`] altogether.
@@ -58,15 +61,40 @@ impl Link {
         &self,
         pipeline: &redis::Pipeline,
     ) -> Result<T, QueueError> {
-        let mut connection = self.short.clone();
-        Ok(timeout(EXCHANGE_TIMEOUT, pipeline.query_async(&mut connection)).await??)
+        let outcome = timeout(EXCHANGE_TIMEOUT, async {
+            let mut connection = self.shared().await?;
+            Ok(pipeline.query_async(&mut connection).await?)
+        })
+        .await
+        .unwrap_or_else(|elapsed| Err(elapsed.into()));
+        if outcome.is_err() {
+            *self.shared.lock().await = None;
+        }
+        outcome
     }
 
-    /// Opens a connection whose replies may take `wait` longer than those of a short exchange. A
-    /// blocking read holds up everything else on its connection, so it needs one of its own.
-    pub(super) async fn waiting_connection(
+    /// Sends one pipeline whose replies do not matter; an empty one, which redis refuses, is sent
+    /// in no time.
+    pub(super) async fn send(&self, pipeline: &redis::Pipeline) -> Result<(), QueueError> {
+        if pipeline.is_empty() {
+            return Ok(());
+        }
+        self.exchange(pipeline).await
+    }
+
+    async fn shared(&self) -> Result<MultiplexedConnection, QueueError> {
+        let mut shared = self.shared.lock().await;
+        if let Some(connection) = &*shared {
+            return Ok(connection.clone());
+        }
+        Ok(shared.insert(self.connect(Duration::ZERO).await?).clone())
+    }
+
+    /// Opens a connection on which a reply may take `wait` longer than an exchange. A read that
+    /// waits holds up everything behind it, so it needs a connection of its own.
+    pub(super) async fn connect(
         &self,
-        wait: std::time::Duration,
+        wait: Duration,
     ) -> Result<MultiplexedConnection, QueueError> {
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(EXCHANGE_TIMEOUT))

@@ -35,13 +35,12 @@ pub(super) fn append(key: &str, jobs: impl IntoIterator<Item = Job>) -> redis::P
     pipeline
 }
 
-/// The commands that finish the entries `ids` of the stream `key`: no longer pending, and gone.
+/// The commands that finish the entries `ids` (at least one) of the stream `key`: no longer
+/// pending, and gone.
 pub(super) fn finish(key: &str, ids: &[String]) -> redis::Pipeline {
     let mut pipeline = redis::pipe();
-    if !ids.is_empty() {
-        pipeline.cmd("XACK").arg(key).arg(GROUP).arg(ids).ignore();
-        pipeline.cmd("XDEL").arg(key).arg(ids).ignore();
-    }
+    pipeline.cmd("XACK").arg(key).arg(GROUP).arg(ids).ignore();
+    pipeline.cmd("XDEL").arg(key).arg(ids).ignore();
     pipeline
 }
 

@@ -92,7 +92,7 @@ impl Fetcher {
     /// deleted among them: the next one begins by creating the group.
     async fn session(&mut self) -> Result<(), QueueError> {
         let block = self.fetching.options.block;
-        let mut connection = self.link.waiting_connection(block).await?;
+        let mut connection = self.link.connect(block).await?;
         create_group(&mut connection, &self.link.key).await?;
         while let Some(room) = self.room().await {
             let entries = if self.takeover.is_due() {
@@ -155,7 +155,7 @@ impl Fetcher {
         }
         tracing::warn!(lane = self.link.lane.as_str(), entries = ?foreign, "dropped: not a job");
         self.link
-            .exchange(&entry::finish(&self.link.key, &foreign))
+            .send(&entry::finish(&self.link.key, &foreign))
             .await
     }
 }

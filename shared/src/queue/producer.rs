@@ -10,13 +10,11 @@ use std::sync::{
 
 use apalis_core::backend::TaskSink;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use super::{
-    ConsumerOptions, Job, Lane, QueueError, Settings,
+    Job, Lane, QueueError, Settings,
     backend::{Backend, Link, backend},
-    fetch::Fetching,
     sink::PIPELINE,
 };
 
@@ -43,7 +41,7 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// If the Redis client or the apalis backend cannot be set up.
+    /// If the apalis backend cannot be set up.
     pub fn new(settings: &Settings) -> Result<Self, QueueError> {
         let (messages, receiver) = mpsc::channel(CAPACITY);
         let refused = Arc::new(AtomicUsize::new(0));
@@ -124,17 +122,9 @@ struct LaneWriter {
 
 impl LaneWriter {
     fn new(settings: &Settings, lane: Lane) -> Result<Self, QueueError> {
-        // The backend's other half, which a producer never starts.
-        let fetching = Fetching {
-            options: ConsumerOptions::default(),
-            consumer: String::new(),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        };
-        let backend = backend(Link::new(settings, lane)?, fetching)?;
         Ok(Self {
             lane,
-            backend,
+            backend: backend(Link::new(settings, lane), None)?,
             jobs: Vec::new(),
         })
     }

@@ -44,7 +44,7 @@ impl StreamSink {
             } else {
                 let jobs = std::mem::take(&mut self.buffered);
                 let link = self.link.clone();
-                let write = async move { link.exchange(&entry::append(&link.key, jobs)).await };
+                let write = async move { link.send(&entry::append(&link.key, jobs)).await };
                 self.writing = Some(write.boxed());
             }
         }

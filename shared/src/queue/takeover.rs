@@ -4,7 +4,10 @@
 //! What must never happen: a consumer removed while entries are pending under its name. Redis would
 //! forget them with it, though the sweep would push their jobs once more.
 
-use redis::{Value, streams::StreamInfoConsumersReply};
+use redis::{
+    Value,
+    streams::{StreamInfoConsumer, StreamInfoConsumersReply},
+};
 use tokio::time::{Duration, Instant};
 
 use super::{
@@ -16,6 +19,9 @@ use super::{
 
 /// Where `XAUTOCLAIM` begins, and what it returns when it has seen everything.
 const BEGINNING: &str = "0-0";
+
+/// The least time between two rounds, during which reading goes on.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// How many entries are handed back at a time.
 const HAND_BACK: usize = 1000;
@@ -49,13 +55,15 @@ impl Takeover {
         link: &Link,
         count: usize,
     ) -> Result<Vec<Entry>, QueueError> {
+        if self.cursor == BEGINNING {
+            self.remove_forgotten(link).await?;
+        }
         let mut claim = redis::pipe();
         claim
             .cmd("XAUTOCLAIM")
             .arg(&link.key)
             .arg(GROUP)
-            .arg(&self.consumer);
-        claim
+            .arg(&self.consumer)
             .arg(self.min_idle.as_millis())
             .arg(&self.cursor)
             .arg("COUNT")
@@ -66,8 +74,7 @@ impl Takeover {
         let (cursor, entries): (String, Vec<Value>) =
             redis::from_redis_value(Value::Array(reply)).map_err(redis::RedisError::from)?;
         if cursor == BEGINNING {
-            self.next = Instant::now() + self.min_idle / 4;
-            self.remove_forgotten(link).await?;
+            self.next = Instant::now() + PAUSE.max(self.min_idle / 4);
         }
         self.cursor = cursor;
         let entries = entry::parse(entries);
@@ -85,19 +92,19 @@ impl Takeover {
     /// A consumer at work has something pending or has read within the block time; one with
     /// neither is the name of a process that is gone.
     async fn remove_forgotten(&self, link: &Link) -> Result<(), QueueError> {
-        let mut remove = redis::pipe();
-        for consumer in consumers(link).await? {
-            let idle = Duration::from_millis(consumer.idle as u64);
-            if consumer.name != self.consumer && consumer.pending == 0 && idle > self.min_idle {
-                remove
-                    .cmd("XGROUP")
-                    .arg("DELCONSUMER")
-                    .arg(&link.key)
-                    .arg(GROUP);
-                remove.arg(consumer.name).ignore();
+        let mut names = Vec::new();
+        for StreamInfoConsumer {
+            name,
+            pending,
+            idle,
+        } in consumers(link).await?
+        {
+            let idle = Duration::from_millis(idle as u64);
+            if name != self.consumer && pending == 0 && idle > self.min_idle {
+                names.push(name);
             }
         }
-        link.exchange(&remove).await
+        remove(link, &names).await
     }
 }
 
@@ -116,27 +123,29 @@ pub(super) async fn leave(link: &Link, consumer: &str) -> Result<(), QueueError>
         );
         let jobs = entries.iter().filter_map(|entry| entry.job);
         // Appended first: a job may be there twice for a moment, but not missing.
-        link.exchange::<()>(&entry::append(&link.key, jobs)).await?;
+        link.send(&entry::append(&link.key, jobs)).await?;
         let ids: Vec<_> = entries.into_iter().map(|entry| entry.id).collect();
-        link.exchange::<()>(&entry::finish(&link.key, &ids)).await?;
+        link.send(&entry::finish(&link.key, &ids)).await?;
     }
+    let done = |own: &StreamInfoConsumer| own.name == consumer && own.pending == 0;
+    if consumers(link).await?.iter().any(done) {
+        remove(link, &[consumer.to_owned()]).await?;
+    }
+    Ok(())
+}
+
+async fn remove(link: &Link, consumers: &[String]) -> Result<(), QueueError> {
     let mut remove = redis::pipe();
-    for own in consumers(link)
-        .await?
-        .into_iter()
-        .filter(|own| own.name == consumer)
-    {
-        if own.pending == 0 {
-            remove
-                .cmd("XGROUP")
-                .arg("DELCONSUMER")
-                .arg(&link.key)
-                .arg(GROUP)
-                .arg(consumer)
-                .ignore();
-        }
+    for consumer in consumers {
+        remove
+            .cmd("XGROUP")
+            .arg("DELCONSUMER")
+            .arg(&link.key)
+            .arg(GROUP)
+            .arg(consumer)
+            .ignore();
     }
-    link.exchange(&remove).await
+    link.send(&remove).await
 }
 
 /// Reading from a definite id instead of `>` gives a consumer's own pending entries.
@@ -147,13 +156,15 @@ async fn own_pending(link: &Link, consumer: &str) -> Result<Vec<Entry>, QueueErr
         .arg(GROUP)
         .arg(consumer)
         .arg("COUNT")
-        .arg(HAND_BACK);
-    read.arg("STREAMS").arg(&link.key).arg("0");
+        .arg(HAND_BACK)
+        .arg("STREAMS")
+        .arg(&link.key)
+        .arg("0");
     let (reply,): (entry::Read,) = link.exchange(&read).await?;
     Ok(entry::parse_read(reply))
 }
 
-async fn consumers(link: &Link) -> Result<Vec<redis::streams::StreamInfoConsumer>, QueueError> {
+async fn consumers(link: &Link) -> Result<Vec<StreamInfoConsumer>, QueueError> {
     let mut info = redis::pipe();
     info.cmd("XINFO").arg("CONSUMERS").arg(&link.key).arg(GROUP);
     let (reply,): (StreamInfoConsumersReply,) = link.exchange(&info).await?;

@@ -38,13 +38,13 @@ pub struct Consumer {
 ///
 /// # Errors
 ///
-/// If the Redis client or the apalis backend cannot be set up.
+/// If the apalis backend cannot be set up.
 pub fn consume(
     settings: &Settings,
     lane: Lane,
     options: ConsumerOptions,
 ) -> Result<Consumer, QueueError> {
-    let link = Link::new(settings, lane)?;
+    let link = Link::new(settings, lane);
     let fetching = Fetching {
         options,
         consumer: Uuid::new_v4().to_string(),
@@ -52,7 +52,7 @@ pub fn consume(
         tasks: TaskTracker::new(),
     };
     Ok(Consumer {
-        backend: backend(link.clone(), fetching.clone())?,
+        backend: backend(link.clone(), Some(fetching.clone()))?,
         acknowledger: Acknowledger::new(link.clone()),
         link,
         fetching,
@@ -110,6 +110,7 @@ where
             }
             Ok::<(), WorkerError>(())
         })
+        // Unboxed, the compiler cannot tell that this function's future is `Send`.
         .boxed()
         .await;
 

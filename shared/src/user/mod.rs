@@ -1,1 +1,61 @@
-//! To be written.
+//! Users: people in one tenant.
+//!
+//! A user is `active` or `disabled`, and has an address that is proven or not. The address has one canonical form,
+//! which is unique in the tenant. One-time tokens and invitations, the ways for a mail to come back as a proof,
+//! live here too.
+//!
+//! What must never happen: two spellings of one address as two accounts; a token that works twice, for another
+//! address, or after a newer one was sent.
+
+pub mod email;
+pub mod invitation;
+pub mod one_time;
+pub mod password;
+pub(crate) mod store;
+
+pub use self::{
+    email::{Email, InvalidEmail},
+    password::{NewPassword, WeakPassword},
+};
+pub use crate::entity::UserStatus;
+
+use chrono::{DateTime, Utc};
+
+use crate::{entity::user, id::UserId};
+
+/// A user as others may see it: without the hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user's id.
+    pub id: UserId,
+    /// As it was written.
+    pub email: String,
+    /// What the user goes by.
+    pub name: Option<String>,
+    /// Whether the user may sign in.
+    pub status: UserStatus,
+    /// When the address was proven.
+    pub email_verified_at: Option<DateTime<Utc>>,
+    /// When the account was made.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<user::Model> for User {
+    fn from(row: user::Model) -> Self {
+        let user::Model {
+            id,
+            tenant_id: _,
+            email,
+            email_canonical: _,
+            name,
+            password_hash: _,
+            status,
+            email_verified_at,
+            created_at,
+            updated_at,
+        } = row;
+        Self { id, email, name, status, email_verified_at, created_at, updated_at }
+    }
+}

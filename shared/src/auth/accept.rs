@@ -1,0 +1,125 @@
+//! Accepting an invitation.
+
+use serde_json::json;
+
+use super::{Auth, register::announce};
+use crate::{
+    audit::{self, Record},
+    context::Change,
+    crypto::{
+        pool::PoolError,
+        token::{Kind, Token},
+    },
+    entity::user,
+    error::{Internal, internal_variant},
+    id::{InvitationId, RoleId, UserId},
+    outbox::{self, EventType},
+    principal::{Actor, Origin},
+    rbac,
+    secret::Secret,
+    signal::SignalKind,
+    user::{Email, NewPassword, User, UserStatus, WeakPassword, one_time, one_time::Purpose, store},
+};
+
+/// An answer to an invitation.
+pub struct Accept {
+    /// From the mail.
+    pub token: String,
+    /// Of the account to be. Where the address has an account, that account's password stays.
+    pub password: Secret<String>,
+    /// What its user goes by.
+    pub name: Option<String>,
+}
+
+/// Why the invitation was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The token is unknown, used, expired, superseded, or for something else.
+    #[error("the token is not valid")]
+    InvalidToken,
+    /// The password may not be used; the invitation stands.
+    #[error(transparent)]
+    WeakPassword(#[from] WeakPassword),
+    /// Too many passwords are waiting to be hashed; the invitation stands.
+    #[error("too many requests at once")]
+    Busy,
+    /// A failure inside.
+    #[error(transparent)]
+    Internal(Internal),
+}
+
+internal_variant!(AcceptError: Internal sea_orm::DbErr);
+
+impl From<PoolError> for AcceptError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Busy => Self::Busy,
+            PoolError::Hash(error) => Self::Internal(error.into()),
+            PoolError::Stopped => Self::Internal(Internal::unavailable(error)),
+        }
+    }
+}
+
+/// Makes the invited account, its address proven by the mail, with the roles of the invitation.
+///
+/// # Errors
+/// See [`AcceptError`].
+pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) -> Result<User, AcceptError> {
+    let Accept { token, password, name } = request;
+    let token = Token::parse(Kind::OneTime, &token).ok_or(AcceptError::InvalidToken)?;
+    let email = invited_address(auth, &token).await?;
+    let password = NewPassword::judge(password, &email)?;
+    let password_hash = auth.passwords.hash(password.into_secret(), &*auth.context.random).await?;
+
+    let tenant = token.tenant();
+    let mut change = auth.context.change(tenant, Actor::Anonymous, origin).await?;
+    let proof = one_time::consume(&change.tx, tenant, Purpose::AcceptInvitation, &token, change.now).await?;
+    let invitation = InvitationId(proof.ok_or(AcceptError::InvalidToken)?.subject_id);
+    let invited = store::find_invitation(&change.tx, tenant, invitation).await?.ok_or(AcceptError::InvalidToken)?;
+    store::accept_invitation(&change.tx, tenant, invitation, change.now).await?;
+
+    let user = user::Model {
+        id: UserId::new(change.now, &*auth.context.random),
+        tenant_id: tenant,
+        email: invited.email,
+        email_canonical: invited.email_canonical,
+        name,
+        password_hash,
+        status: UserStatus::Active,
+        email_verified_at: Some(change.now),
+        created_at: change.now,
+        updated_at: change.now,
+    };
+    let user = admit(&mut change, user).await?;
+    let roles: Vec<RoleId> = invited.role_ids.into_iter().map(RoleId).collect();
+    rbac::assign(&change, user.id, &roles).await?;
+    audit::record(&change, Record::success("invitation.accept", "invitation", invitation.0, json!({}))).await?;
+    let data = json!({ "invitation_id": invitation, "user": { "id": user.id, "email": user.email } });
+    outbox::emit(&mut change, EventType::InvitationAccepted, &data).await?;
+    change.signal(SignalKind::AccountChanged, user.id.0).await?;
+    change.commit().await?;
+    Ok(user.into())
+}
+
+/// The address that the token was mailed to: the password is judged, and hashed, before the token is used.
+async fn invited_address(auth: &Auth, token: &Token) -> Result<Email, AcceptError> {
+    let tenant = token.tenant();
+    let tx = auth.context.postgres.tenant(tenant).await?;
+    let proof = one_time::peek(&tx, tenant, Purpose::AcceptInvitation, token, auth.context.clock.now()).await?;
+    let proof = proof.ok_or(AcceptError::InvalidToken)?;
+    Email::parse(&proof.address).map_err(|error| AcceptError::Internal(Internal::fault(error)))
+}
+
+/// The new account, or the one that the address had already, its address proven now.
+async fn admit(change: &mut Change<'_>, user: user::Model) -> Result<user::Model, AcceptError> {
+    if store::insert(&change.tx, user.clone()).await? {
+        change.actor = Actor::User(user.id);
+        announce(change, &user).await?;
+        return Ok(user);
+    }
+    let known = store::find_by_email(&change.tx, change.tenant, &user.email_canonical).await?;
+    let known = known.ok_or(AcceptError::InvalidToken)?;
+    change.actor = Actor::User(known.id);
+    store::verify_email(&change.tx, change.tenant, known.id, &known.email_canonical, change.now).await?;
+    Ok(known)
+}

@@ -1,0 +1,111 @@
+//! Accounts, remembered: who a token's user is and may do.
+//!
+//! A change of the user, the roles or the tenant reaches this memory by a signal. What was being read while a
+//! signal came in is used once and not remembered.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use moka::sync::Cache;
+
+use crate::{
+    context::Context,
+    error::Internal,
+    id::{TenantId, UserId},
+    principal::Permissions,
+    rbac,
+    signal::{SignalKind, Signals},
+    tenant::{self, Tenant, TenantStatus},
+    user::{self, User, UserStatus},
+};
+
+const CAPACITY: u64 = 100_000;
+const LIFETIME: Duration = Duration::from_secs(30);
+
+/// A user in a tenant, and what the user may do there.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Who.
+    pub user: User,
+    /// Where.
+    pub tenant: Tenant,
+    /// The names of the roles held.
+    pub roles: Vec<String>,
+    /// What they grant together.
+    pub permissions: Permissions,
+}
+
+impl Account {
+    /// Whether the account's credentials count.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.user.status == UserStatus::Active && self.tenant.status == TenantStatus::Active
+    }
+}
+
+/// The accounts that were used lately.
+pub struct Accounts {
+    known: Cache<UserId, Arc<Account>>,
+    changes: Arc<AtomicU64>,
+}
+
+impl Accounts {
+    pub(super) fn new(signals: &Signals) -> Self {
+        let known: Cache<UserId, Arc<Account>> = Cache::builder()
+            .max_capacity(CAPACITY)
+            .time_to_live(LIFETIME)
+            .support_invalidation_closures()
+            .build();
+        let changes = Arc::new(AtomicU64::new(0));
+        let (of, count) = (known.clone(), Arc::clone(&changes));
+        signals.listen(move |signal| match signal.kind {
+            SignalKind::SessionRevoked => {}
+            SignalKind::AccountChanged => {
+                count.fetch_add(1, Ordering::AcqRel);
+                of.invalidate(&UserId(signal.subject));
+            }
+            SignalKind::TenantChanged => {
+                count.fetch_add(1, Ordering::AcqRel);
+                let tenant = signal.tenant;
+                if of.invalidate_entries_if(move |_, account| account.tenant.id == tenant).is_err() {
+                    of.invalidate_all();
+                }
+            }
+        });
+        Self { known, changes }
+    }
+
+    /// The account of a user; nothing if it is gone.
+    pub(super) async fn get(
+        &self,
+        context: &Context,
+        tenant: TenantId,
+        user: UserId,
+    ) -> Result<Option<Arc<Account>>, Internal> {
+        if let Some(known) = self.known.get(&user).filter(|account| account.tenant.id == tenant) {
+            return Ok(Some(known));
+        }
+        let changes = self.changes.load(Ordering::Acquire);
+        let account = load(context, tenant, user).await?.map(Arc::new);
+        if let Some(account) = &account
+            && self.changes.load(Ordering::Acquire) == changes
+        {
+            self.known.insert(user, Arc::clone(account));
+        }
+        Ok(account)
+    }
+}
+
+async fn load(context: &Context, tenant: TenantId, user: UserId) -> Result<Option<Account>, Internal> {
+    let tx = context.postgres.tenant(tenant).await?;
+    let Some(row) = user::store::find(&tx, tenant, user).await? else { return Ok(None) };
+    let Some(tenant) = tenant::store::find(&tx, tenant).await? else { return Ok(None) };
+    let tenant = Tenant::try_from(tenant)?;
+    let held = rbac::held(&tx, tenant.id, tenant.is_platform(), user).await?;
+    Ok(Some(Account { user: row.into(), tenant, roles: held.roles, permissions: held.permissions }))
+}

@@ -1,0 +1,51 @@
+//! The check of every request that carries an access token.
+//!
+//! On the warm path it costs a signature, two hash look-ups and no network.
+
+use std::sync::Arc;
+
+use super::{Account, Auth};
+use crate::{
+    error::Internal,
+    principal::Principal,
+};
+
+/// Someone whose credential was checked on this very request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// What services take.
+    pub principal: Principal,
+    /// What is known of the account.
+    pub account: Arc<Account>,
+}
+
+/// Why the request is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    /// The token is forged, expired, of an ended session or of an account that is barred or gone.
+    #[error("the access token is not valid")]
+    InvalidToken,
+    /// A failure inside.
+    #[error(transparent)]
+    Internal(#[from] Internal),
+}
+
+/// Who the bearer of the token is.
+///
+/// # Errors
+/// [`AuthenticateError::InvalidToken`]; a doubt denies.
+pub async fn authenticate(auth: &Auth, token: &str) -> Result<Caller, AuthenticateError> {
+    let claims = auth.jwt.verify(token, auth.context.clock.now()).map_err(|_| AuthenticateError::InvalidToken)?;
+    if auth.revoked.contains(claims.sid).map_err(Internal::unavailable)? {
+        return Err(AuthenticateError::InvalidToken);
+    }
+    let account = auth.accounts.get(&auth.context, claims.tid, claims.sub).await?;
+    let account = account.filter(|account| account.is_active()).ok_or(AuthenticateError::InvalidToken)?;
+    let principal = Principal {
+        tenant: claims.tid,
+        user: claims.sub,
+        session: claims.sid,
+        permissions: account.permissions.clone(),
+    };
+    Ok(Caller { principal, account })
+}

@@ -1,0 +1,99 @@
+//! Setting up the platform: its tenant and its first administrator. Safe to run again.
+
+use serde_json::json;
+
+use crate::{
+    audit::{self, Record},
+    context::Context,
+    crypto::pool::{HashPool, PoolError, StartError},
+    entity::user,
+    error::{Internal, internal_variant},
+    id::{TenantId, UserId},
+    postgres::CrossTenant,
+    principal::{Actor, Origin},
+    rbac::{self, Builtin},
+    secret::Secret,
+    signal::SignalKind,
+    tenant::{self, PLATFORM_SLUG, Slug, Tenant, TenantError},
+    user::{Email, NewPassword, UserStatus, WeakPassword, store},
+};
+
+/// What a run has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bootstrapped {
+    /// The administrator was made.
+    Created,
+    /// The platform had that administrator; the password was left alone.
+    Unchanged,
+}
+
+/// Why the platform was not set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The password may not be used.
+    #[error(transparent)]
+    WeakPassword(#[from] WeakPassword),
+    /// The tenant could not be made.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    /// Hashing could not start.
+    #[error(transparent)]
+    Passwords(#[from] StartError),
+    /// Hashing failed.
+    #[error(transparent)]
+    Hash(#[from] PoolError),
+    /// A failure inside.
+    #[error(transparent)]
+    Internal(Internal),
+}
+
+internal_variant!(BootstrapError: Internal sea_orm::DbErr serde_json::Error);
+
+/// Makes the platform's tenant, where it is missing, and an owner in it.
+///
+/// # Errors
+/// See [`BootstrapError`]; nothing was changed then.
+pub async fn bootstrap(
+    context: &Context,
+    email: Email,
+    password: Secret<String>,
+) -> Result<Bootstrapped, BootstrapError> {
+    let password = NewPassword::judge(password, &email)?;
+    let pool = HashPool::start(&context.config.passwords)?;
+    let password_hash = pool.hash(password.into_secret(), &*context.random).await?;
+
+    let origin = Origin::default();
+    let id = TenantId::new(context.clock.now(), &*context.random);
+    let mut change = context.cross_tenant_change(CrossTenant::Bootstrap, id, Actor::System, &origin).await?;
+    let tenant = match tenant::store::find_by_slug(&change.tx, PLATFORM_SLUG).await? {
+        Some(row) => Tenant::try_from(row)?,
+        None => {
+            let slug = Slug::parse(PLATFORM_SLUG).map_err(Internal::fault)?;
+            let tenant = tenant::found(&change, &slug, "Platform".to_owned()).await?;
+            rbac::create_builtin(&change).await?;
+            change.signal(SignalKind::TenantChanged, tenant.id.0).await?;
+            tenant
+        }
+    };
+    change.tenant = tenant.id;
+    let user = user::Model {
+        id: UserId::new(change.now, &*context.random),
+        tenant_id: tenant.id,
+        email: email.written().to_owned(),
+        email_canonical: email.canonical().to_owned(),
+        name: None,
+        password_hash,
+        status: UserStatus::Active,
+        email_verified_at: Some(change.now),
+        created_at: change.now,
+        updated_at: change.now,
+    };
+    if !store::insert(&change.tx, user.clone()).await? {
+        return Ok(Bootstrapped::Unchanged);
+    }
+    let owner = rbac::builtin_id(&change.tx, tenant.id, Builtin::Owner).await?;
+    rbac::assign(&change, user.id, &[owner]).await?;
+    audit::record(&change, Record::success("platform.bootstrap", "user", user.id.0, json!({}))).await?;
+    change.commit().await?;
+    Ok(Bootstrapped::Created)
+}

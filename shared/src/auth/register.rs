@@ -1,0 +1,160 @@
+//! Making an account for oneself.
+
+use serde_json::json;
+
+use super::Auth;
+use crate::{
+    audit::{self, Record},
+    context::Change,
+    crypto::pool::PoolError,
+    entity::user,
+    error::{Internal, internal_variant},
+    id::UserId,
+    mail::{self, Letter},
+    outbox::{self, EventType},
+    principal::{Actor, Origin},
+    rbac::{self, Builtin},
+    secret::Secret,
+    tenant::{EmailVerification, Registration, Tenant},
+    user::{Email, NewPassword, User, UserStatus, WeakPassword, one_time, one_time::Purpose, store},
+};
+
+/// An account to be.
+pub struct Register {
+    /// Its address.
+    pub email: Email,
+    /// Its password.
+    pub password: Secret<String>,
+    /// What its user goes by.
+    pub name: Option<String>,
+}
+
+/// What a registration came to.
+pub enum Registered {
+    /// A mail was sent to the address; whether it had an account already is not said.
+    VerificationSent,
+    /// The account is there and can be used.
+    Created(User),
+}
+
+/// Why there is no account.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// The tenant takes only those it invites.
+    #[error("this tenant is closed for registration")]
+    Closed,
+    /// The password may not be used.
+    #[error(transparent)]
+    WeakPassword(#[from] WeakPassword),
+    /// The address has an account. Said only where no mail would say it, because verification is optional.
+    #[error("the e-mail address has an account")]
+    EmailTaken,
+    /// Too many passwords are waiting to be hashed.
+    #[error("too many registrations at once")]
+    Busy,
+    /// A failure inside.
+    #[error(transparent)]
+    Internal(Internal),
+}
+
+internal_variant!(RegisterError: Internal sea_orm::DbErr);
+
+impl From<PoolError> for RegisterError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Busy => Self::Busy,
+            PoolError::Hash(error) => Self::Internal(error.into()),
+            PoolError::Stopped => Self::Internal(Internal::unavailable(error)),
+        }
+    }
+}
+
+/// Makes an account with the role `member`.
+///
+/// Where verification is required the answer is the same for a new and a known address; a known one is told by
+/// mail.
+///
+/// # Errors
+/// See [`RegisterError`].
+pub async fn register(
+    auth: &Auth,
+    tenant: &Tenant,
+    origin: &Origin,
+    request: Register,
+) -> Result<Registered, RegisterError> {
+    if tenant.settings.registration == Registration::Closed {
+        return Err(RegisterError::Closed);
+    }
+    let Register { email, password, name } = request;
+    let password = NewPassword::judge(password, &email)?;
+    // Hashed before anything is looked up, so that a known address takes as long.
+    let password_hash = auth.passwords.hash(password.into_secret(), &*auth.context.random).await?;
+    let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
+    let user = user::Model {
+        id: UserId::new(change.now, &*auth.context.random),
+        tenant_id: tenant.id,
+        email: email.written().to_owned(),
+        email_canonical: email.canonical().to_owned(),
+        name,
+        password_hash,
+        status: UserStatus::Active,
+        email_verified_at: None,
+        created_at: change.now,
+        updated_at: change.now,
+    };
+    let must_verify = tenant.settings.email_verification == EmailVerification::Required;
+    if store::insert(&change.tx, user.clone()).await? {
+        welcome(&mut change, &user).await?;
+        if must_verify {
+            send_verification(&mut change, tenant, &user).await?;
+        }
+    } else if must_verify {
+        remind(&mut change, tenant, &email).await?;
+    } else {
+        return Err(RegisterError::EmailTaken);
+    }
+    change.commit().await?;
+    Ok(if must_verify { Registered::VerificationSent } else { Registered::Created(user.into()) })
+}
+
+/// What every new account gets: the role, the audit row, the event.
+async fn welcome(change: &mut Change<'_>, user: &user::Model) -> Result<(), Internal> {
+    let member = rbac::builtin_id(&change.tx, change.tenant, Builtin::Member).await?;
+    rbac::assign(change, user.id, &[member]).await?;
+    announce(change, user).await
+}
+
+/// Tells the audit trail and the tenant's endpoints of a new account.
+pub(super) async fn announce(change: &mut Change<'_>, user: &user::Model) -> Result<(), Internal> {
+    audit::record(change, Record::success("user.register", "user", user.id.0, json!({}))).await?;
+    let data = json!({ "user": { "id": user.id, "email": user.email, "name": user.name } });
+    outbox::emit(change, EventType::UserRegistered, &data).await?;
+    Ok(())
+}
+
+/// Mails the address a token that proves it.
+pub(super) async fn send_verification(
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+) -> Result<(), Internal> {
+    let expires_at = change.now + change.context.config.tokens.verify_ttl;
+    let address = &user.email_canonical;
+    let token = one_time::issue(change, Purpose::VerifyEmail, user.id.0, address, expires_at).await?;
+    mail::queue(change, &tenant.name, &user.email, Letter::VerifyEmail { token }).await?;
+    Ok(())
+}
+
+/// The address has an account: its owner hears of the attempt, or gets another verification mail. The password of
+/// the attempt is forgotten.
+async fn remind(change: &mut Change<'_>, tenant: &Tenant, email: &Email) -> Result<(), Internal> {
+    let known = store::find_by_email(&change.tx, tenant.id, email.canonical()).await?;
+    let Some(known) = known else { return Ok(()) };
+    if known.email_verified_at.is_none() {
+        send_verification(change, tenant, &known).await?;
+    } else {
+        mail::queue(change, &tenant.name, &known.email, Letter::AlreadyRegistered).await?;
+    }
+    audit::record(change, Record::success("user.register_again", "user", known.id.0, json!({}))).await?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The built-in roles and what they grant. Pure.
+
+use crate::permission::{CATALOGUE, Reach};
+
+/// A role that every tenant has and nobody can delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Builtin {
+    /// May do everything in the tenant; the last one stays.
+    Owner,
+    /// May do everything an owner may, but decide over owners.
+    Admin,
+    /// May use the product; holds no permission over others.
+    Member,
+}
+
+impl Builtin {
+    const ALL: [Self; 3] = [Self::Owner, Self::Admin, Self::Member];
+
+    /// The role's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Member => "member",
+        }
+    }
+
+    /// The role of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == name)
+    }
+
+    /// What the role grants in a tenant, or in the platform's own.
+    pub fn permissions(self, is_platform: bool) -> impl Iterator<Item = &'static str> {
+        let governs = matches!(self, Self::Owner | Self::Admin);
+        CATALOGUE
+            .iter()
+            .filter(move |(_, reach, _)| governs && (is_platform || *reach == Reach::Tenant))
+            .map(|(name, ..)| *name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Builtin;
+
+    #[test]
+    fn s27_platform_permissions_exist_in_the_platforms_tenant_only() {
+        let granted = |is_platform| Builtin::Owner.permissions(is_platform).any(|name| name == "tenants:write");
+        assert!(granted(true));
+        assert!(!granted(false));
+    }
+
+    #[test]
+    fn a_member_governs_nothing() {
+        assert_eq!(Builtin::Member.permissions(true).count(), 0);
+    }
+}

@@ -1,0 +1,129 @@
+//! Finding the tenant of a request, from memory where possible.
+
+use std::{sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+
+use super::{
+    Tenant, TenantStatus,
+    naming::{self, Name, Named},
+    store,
+};
+use crate::{
+    context::Context,
+    error::{Internal, internal_variant},
+    id::TenantId,
+    postgres::CrossTenant,
+    signal::{SignalKind, Signals},
+};
+
+/// Names that were looked up, found or not. Bounded, so that made-up names cost little.
+const CAPACITY: u64 = 50_000;
+const LIFETIME: Duration = Duration::from_secs(30);
+
+/// Why the tenant of a request is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// The request names none, and there is no default.
+    #[error("the request names no tenant")]
+    Required,
+    /// What it names does not exist.
+    #[error("there is no such tenant")]
+    Unknown,
+    /// The header and the host name two different ones.
+    #[error("the request names two tenants")]
+    Conflict,
+    /// The tenant is suspended.
+    #[error("the tenant is suspended")]
+    Suspended,
+    /// A failure inside.
+    #[error(transparent)]
+    Internal(Internal),
+}
+
+internal_variant!(ResolveError: Internal sea_orm::DbErr serde_json::Error);
+
+/// Tenants by name. A change of any tenant empties it; the next requests fill it again.
+pub struct Directory {
+    context: Context,
+    known: Cache<Name, Option<Arc<Tenant>>>,
+}
+
+impl Directory {
+    /// An empty directory that listens for changes.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        let known = Cache::builder().max_capacity(CAPACITY).time_to_live(LIFETIME).build();
+        forget_on_change(&known, &context.signals);
+        Self { context, known }
+    }
+
+    /// The tenant that the header and the host name, or else the default one.
+    ///
+    /// # Errors
+    /// When it is not clear which, does not exist or is suspended.
+    pub async fn resolve(&self, header: Option<&str>, host: Option<&str>) -> Result<Arc<Tenant>, ResolveError> {
+        let named = self.named(header, host).await?;
+        let tenant = match (named, &self.context.config.tenancy.default_tenant) {
+            (Some(tenant), _) => tenant,
+            (None, Some(slug)) => self.find(Name::Slug(slug.clone())).await?.ok_or(ResolveError::Unknown)?,
+            (None, None) => return Err(ResolveError::Required),
+        };
+        if tenant.status == TenantStatus::Suspended { Err(ResolveError::Suspended) } else { Ok(tenant) }
+    }
+
+    /// The tenant that the request names by itself: a credential of another tenant is refused in it.
+    ///
+    /// # Errors
+    /// When it names one that does not exist, or two.
+    pub async fn named(&self, header: Option<&str>, host: Option<&str>) -> Result<Option<Arc<Tenant>>, ResolveError> {
+        let base_domain = self.context.config.tenancy.base_domain.as_deref();
+        let Named { header, host } = naming::read(header, host, base_domain);
+        let by_header = match header {
+            Some(name) => Some(self.find(name).await?.ok_or(ResolveError::Unknown)?),
+            None => None,
+        };
+        let by_host = match host {
+            // Nobody is surprised by a host that is no tenant's domain: the API's own name is one.
+            Some(name @ Name::Domain(_)) => self.find(name).await?,
+            Some(name) => Some(self.find(name).await?.ok_or(ResolveError::Unknown)?),
+            None => None,
+        };
+        match (by_header, by_host) {
+            (Some(header), Some(host)) if header.id != host.id => Err(ResolveError::Conflict),
+            (header, host) => Ok(header.or(host)),
+        }
+    }
+
+    /// The tenant of that id.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn get(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, ResolveError> {
+        self.find(Name::Id(id)).await
+    }
+
+    async fn find(&self, name: Name) -> Result<Option<Arc<Tenant>>, ResolveError> {
+        if let Some(known) = self.known.get(&name) {
+            return Ok(known);
+        }
+        let tx = self.context.postgres.cross_tenant(CrossTenant::ResolveTenant).await?;
+        let row = match &name {
+            Name::Id(id) => store::find(&tx, *id).await?,
+            Name::Slug(slug) => store::find_by_slug(&tx, slug).await?,
+            Name::Domain(domain) => store::find_by_domain(&tx, domain).await?,
+        };
+        let tenant = row.map(Tenant::try_from).transpose()?.map(Arc::new);
+        self.known.insert(name, tenant.clone());
+        Ok(tenant)
+    }
+}
+
+fn forget_on_change(known: &Cache<Name, Option<Arc<Tenant>>>, signals: &Signals) {
+    let known = known.clone();
+    signals.listen(move |signal| {
+        if signal.kind == SignalKind::TenantChanged {
+            known.invalidate_all();
+        }
+    });
+}
