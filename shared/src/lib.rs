@@ -8,7 +8,7 @@
 //! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] | pure values and rules |
 //! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
-//! | 3 | [`audit`] [`mail`] [`outbox`] [`webhook`] | what follows from a change |
+//! | 3 | [`audit`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
 //! | 4 | [`rbac`] [`tenant`] [`user`] | who there is |
 //! | 5 | [`session`] | what they hold |
 //! | 6 | [`auth`] | how they get in |
@@ -36,6 +36,7 @@ pub mod queue;
 pub mod random;
 pub mod rbac;
 pub mod redis;
+pub mod retention;
 pub mod secret;
 pub mod session;
 pub mod signal;

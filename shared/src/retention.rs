@@ -1,0 +1,53 @@
+//! What is deleted once nothing can ask for it any more.
+//!
+//! Every statement deletes a bounded number of rows, so that none holds locks for long; the caller comes again
+//! until there is nothing left.
+
+use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DbErr, raw_sql};
+
+use crate::{context::Context, postgres::CrossTenant};
+
+/// Ended sessions stay for a month more, for whoever asks where an account was used.
+const SESSION_HISTORY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Deletes up to `limit` rows of each kind that have expired; how many there were at most of any one kind.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr> {
+    let (now, limit) = (context.clock.now(), i64::from(limit));
+    let history = now - SESSION_HISTORY;
+    let statements = [
+        raw_sql!(
+            Postgres,
+            "DELETE FROM signals WHERE id IN (
+                 SELECT id FROM signals WHERE created_at < {now} AND expires_at < {now}
+                 ORDER BY created_at LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM one_time_tokens WHERE hash IN (
+                 SELECT hash FROM one_time_tokens WHERE expires_at < {now} LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM refresh_tokens WHERE hash IN (
+                 SELECT hash FROM refresh_tokens WHERE expires_at < {now} LIMIT {limit})"
+        ),
+        // Their refresh tokens go with them.
+        raw_sql!(
+            Postgres,
+            "DELETE FROM sessions WHERE id IN (
+                 SELECT id FROM sessions WHERE expires_at < {history} ORDER BY id LIMIT {limit})"
+        ),
+    ];
+    let mut most = 0;
+    for statement in statements {
+        let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+        most = most.max(tx.execute_raw(statement).await?.rows_affected());
+        tx.commit().await?;
+    }
+    Ok(most)
+}
