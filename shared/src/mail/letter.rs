@@ -87,26 +87,52 @@ static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> = L
 ///
 /// # Errors
 /// When a template is at fault.
-pub(super) fn render(public_url: &Url, tenant_name: &str, to: &str, letter: &Letter) -> Result<Message, Internal> {
-    let environment = ENVIRONMENT.as_ref().map_err(|error| Internal::fault(error.to_string()))?;
+pub(super) fn render(
+    public_url: &Url,
+    tenant_name: &str,
+    to: &str,
+    letter: &Letter,
+) -> Result<Message, Internal> {
+    let environment = ENVIRONMENT
+        .as_ref()
+        .map_err(|error| Internal::fault(error.to_string()))?;
     let inviter = match letter {
         Letter::Invitation { inviter, .. } => inviter.as_deref().map(one_line),
         Letter::VerifyEmail { .. } | Letter::AlreadyRegistered => None,
     };
     let values = context! { tenant => one_line(tenant_name), inviter, link => letter.link(public_url) };
     let render = |kind: &str| -> Result<String, minijinja::Error> {
-        environment.get_template(&format!("{}.{kind}", letter.kind()))?.render(&values)
+        environment
+            .get_template(&format!("{}.{kind}", letter.kind()))?
+            .render(&values)
     };
     let (text, html) = (render("txt")?, render("html")?);
     let (subject, text) = text.split_once('\n').unwrap_or((&text, ""));
-    Ok(Message { to: to.to_owned(), subject: subject.to_owned(), text: text.trim_start().to_owned(), html })
+    Ok(Message {
+        to: to.to_owned(),
+        subject: subject.to_owned(),
+        text: text.trim_start().to_owned(),
+        html,
+    })
 }
 
 /// A name as it may stand in a subject: no control characters, so no header can follow it, and short.
 fn one_line(name: &str) -> String {
-    let printable = |c: char| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c };
+    let printable = |c: char| {
+        if c.is_control() || c == '\u{2028}' || c == '\u{2029}' {
+            ' '
+        } else {
+            c
+        }
+    };
     let words: String = name.chars().map(printable).collect();
-    words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_NAME).collect()
+    words
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(MAX_NAME)
+        .collect()
 }
 
 #[cfg(test)]
@@ -118,8 +144,14 @@ mod tests {
         [
             Letter::VerifyEmail { token: token() },
             Letter::AlreadyRegistered,
-            Letter::Invitation { token: token(), inviter: None },
-            Letter::Invitation { token: token(), inviter: Some("Ada\r\nBcc: x@example.com <b>".to_owned()) },
+            Letter::Invitation {
+                token: token(),
+                inviter: None,
+            },
+            Letter::Invitation {
+                token: token(),
+                inviter: Some("Ada\r\nBcc: x@example.com <b>".to_owned()),
+            },
         ]
     }
 
@@ -139,7 +171,11 @@ mod tests {
             };
             assert!(message.text.contains(link), "{}", message.text);
             // The engine escapes `/` as well.
-            assert!(message.html.replace("&#x2f;", "/").contains(link), "{}", message.html);
+            assert!(
+                message.html.replace("&#x2f;", "/").contains(link),
+                "{}",
+                message.html
+            );
         }
     }
 
@@ -147,9 +183,17 @@ mod tests {
     fn a_name_adds_neither_a_line_nor_markup() {
         for letter in all() {
             let message = rendered(&letter);
-            assert!(!message.subject.chars().any(char::is_control), "{}", message.subject);
+            assert!(
+                !message.subject.chars().any(char::is_control),
+                "{}",
+                message.subject
+            );
             assert!(message.subject.contains("Acme <i> X: y"), "{}", message.subject);
-            assert!(!message.html.contains("<i>") && !message.html.contains("<b>"), "{}", message.html);
+            assert!(
+                !message.html.contains("<i>") && !message.html.contains("<b>"),
+                "{}",
+                message.html
+            );
         }
     }
 

@@ -59,7 +59,9 @@ event_types! {
 
 /// The name is malformed, or begins like one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an event type is two or more words of a-z, 0-9, _ and -, joined by dots, and not one of the built-in families")]
+#[error(
+    "an event type is two or more words of a-z, 0-9, _ and -, joined by dots, and not one of the built-in families"
+)]
 pub struct InvalidEventType;
 
 /// The name of a type that a tenant publishes, known to be one.
@@ -96,7 +98,9 @@ fn is_built_in(name: &str) -> bool {
 }
 
 fn is_built_in_family(name: &str) -> bool {
-    EventType::ALL.iter().any(|built_in| family(built_in.as_str()) == family(name))
+    EventType::ALL
+        .iter()
+        .any(|built_in| family(built_in.as_str()) == family(name))
 }
 
 fn family(name: &str) -> &str {
@@ -107,7 +111,9 @@ fn is_well_formed(name: &str) -> bool {
     let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     name.len() <= MAX_NAME
         && name.contains('.')
-        && name.split('.').all(|word| !word.is_empty() && word.chars().all(letters))
+        && name
+            .split('.')
+            .all(|word| !word.is_empty() && word.chars().all(letters))
 }
 
 #[cfg(test)]
@@ -120,7 +126,18 @@ mod tests {
             assert!(OwnEventType::parse(name).is_ok(), "{name}");
         }
         let long = format!("a.{}", "b".repeat(MAX_NAME));
-        for name in ["", "invoice", ".paid", "invoice.", "a..b", "Invoice.paid", "a b.c", "a.b\0", "ä.b", &long] {
+        for name in [
+            "",
+            "invoice",
+            ".paid",
+            "invoice.",
+            "a..b",
+            "Invoice.paid",
+            "a b.c",
+            "a.b\0",
+            "ä.b",
+            &long,
+        ] {
             assert_eq!(OwnEventType::parse(name), Err(InvalidEventType), "{name}");
         }
         for name in ["user.exploded", "webhook.test", "api_key.x"] {

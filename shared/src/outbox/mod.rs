@@ -64,7 +64,12 @@ struct Written {
 async fn write(change: &mut Change<'_>, name: &str, data: &impl Serialize) -> Result<EventId, Internal> {
     let (tenant, now) = (change.tenant, change.now);
     let event = EventId(change.context.uuid(now));
-    let body = Body { event_type: name, timestamp: timestamp(now), tenant_id: tenant, data };
+    let body = Body {
+        event_type: name,
+        timestamp: timestamp(now),
+        tenant_id: tenant,
+        data,
+    };
     let body = serde_json::to_string(&body)?;
     // The job is about to be queued; until then the sweep has nothing to do with it.
     let sweep_at = now + change.context.config.worker.queue_grace;
@@ -101,7 +106,12 @@ mod tests {
     fn a_body_has_its_four_fields_in_order_and_a_time_in_milliseconds() {
         let at = DateTime::from_timestamp_micros(1_767_225_600_123_999).unwrap();
         let data = serde_json::json!({"b": 1});
-        let body = Body { event_type: "a.b", timestamp: timestamp(at), tenant_id: TenantId(Uuid::nil()), data: &data };
+        let body = Body {
+            event_type: "a.b",
+            timestamp: timestamp(at),
+            tenant_id: TenantId(Uuid::nil()),
+            data: &data,
+        };
         assert_eq!(
             serde_json::to_string(&body).unwrap(),
             r#"{"type":"a.b","timestamp":"2026-01-01T00:00:00.123Z","tenant_id":"00000000-0000-0000-0000-000000000000","data":{"b":1}}"#
