@@ -34,7 +34,10 @@ impl MigratorTrait for Migrator {
 /// The name of the newest change: the version that a binary expects of its database.
 #[must_use]
 pub fn expected_version() -> String {
-    Migrator::migrations().last().map(|migration| migration.name().to_owned()).unwrap_or_default()
+    Migrator::migrations()
+        .last()
+        .map(|migration| migration.name().to_owned())
+        .unwrap_or_default()
 }
 
 // Any number that no other program takes a lock on: the letters "latchkey".
@@ -52,7 +55,8 @@ pub async fn migrate(owner_url: &str, app_role: &str) -> Result<(), DbErr> {
     let mut options = ConnectOptions::new(owner_url);
     options.max_connections(1).sqlx_logging(false);
     let db = Database::connect(options).await?;
-    db.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await?;
+    db.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))
+        .await?;
     let migrated = Migrator::up(&db, None).await;
     let granted = match migrated {
         Ok(()) => db.execute_unprepared(&grants(app_role)).await.map(drop),

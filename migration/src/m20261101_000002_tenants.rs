@@ -39,6 +39,8 @@ impl MigrationTrait for Migration {
     }
 
     async fn down(&self, _: &SchemaManager) -> Result<(), DbErr> {
-        Err(DbErr::Migration("changes are not undone; restore a backup".to_owned()))
+        Err(DbErr::Migration(
+            "changes are not undone; restore a backup".to_owned(),
+        ))
     }
 }

@@ -42,10 +42,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         assert_eq!(left, queue::Depth::default(), "everything is done and gone");
     }
     let key = queue::stream_key(&settings.prefix, Lane::Fresh);
-    redis::cmd("DEL")
-        .arg(key)
-        .exec_async(&mut connection)
-        .await?;
+    redis::cmd("DEL").arg(key).exec_async(&mut connection).await?;
     Ok(())
 }
 
@@ -91,9 +88,6 @@ fn per_second(begun: Instant) -> f64 {
 }
 
 async fn used_memory(connection: &mut MultiplexedConnection) -> Result<u64, Box<dyn Error>> {
-    let info: redis::InfoDict = redis::cmd("INFO")
-        .arg("memory")
-        .query_async(connection)
-        .await?;
+    let info: redis::InfoDict = redis::cmd("INFO").arg("memory").query_async(connection).await?;
     Ok(info.get::<u64>("used_memory").ok_or("no used_memory")? / 1024)
 }

@@ -35,7 +35,12 @@ impl Record {
     /// Something succeeded.
     #[must_use]
     pub fn success(action: &'static str, kind: &'static str, id: Uuid, detail: Value) -> Self {
-        Self { action, target: Some((kind, id)), outcome: Outcome::Success, detail }
+        Self {
+            action,
+            target: Some((kind, id)),
+            outcome: Outcome::Success,
+            detail,
+        }
     }
 }
 
@@ -44,7 +49,12 @@ impl Record {
 /// # Errors
 /// When the row cannot be written; the change must not be committed then.
 pub async fn record(change: &Change<'_>, record: Record) -> Result<(), DbErr> {
-    let Record { action, target, outcome, detail } = record;
+    let Record {
+        action,
+        target,
+        outcome,
+        detail,
+    } = record;
     let (actor_kind, actor_id) = match change.actor {
         Actor::User(user) => ("user", Some(user.0)),
         Actor::Anonymous => ("anonymous", None),

@@ -150,10 +150,7 @@ mod tests {
     async fn a_panic_costs_its_own_batch_only() {
         let calls = Arc::new(AtomicUsize::new(0));
         let batcher = Batcher::new(10, 1, move |items: Vec<u32>| {
-            assert!(
-                calls.fetch_add(1, Ordering::Relaxed) > 0,
-                "the first batch fails"
-            );
+            assert!(calls.fetch_add(1, Ordering::Relaxed) > 0, "the first batch fails");
             async move { items }
         });
         assert_eq!(batcher.submit(1).await, None);

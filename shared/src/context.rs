@@ -15,7 +15,7 @@ use crate::{
     id::{TenantId, uuid_v7},
     postgres::{CrossTenant, Postgres, Tx},
     principal::{Actor, Origin},
-    queue::{Lane, Producer},
+    queue::{Lane, Producer, QueueError},
     random::Random,
     redis::Redis,
     signal::{Signal, SignalKind, Signals},
@@ -40,7 +40,42 @@ pub struct Context {
     pub random: Arc<dyn Random>,
 }
 
+/// Why the process has no [`Context`].
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// PostgreSQL does not answer.
+    #[error("PostgreSQL: {0}")]
+    Postgres(#[from] DbErr),
+    /// The URL of Redis cannot be used.
+    #[error("Redis: {0}")]
+    Redis(#[from] redis::RedisError),
+    /// The queue cannot be set up.
+    #[error("queue: {0}")]
+    Queue(#[from] QueueError),
+}
+
 impl Context {
+    /// Connects to PostgreSQL, which must be there, and to Redis, which may be away.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub async fn open(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, OpenError> {
+        let redis = Redis::open(&config.redis)?;
+        Ok(Self {
+            postgres: Postgres::connect(&config.postgres).await?,
+            queue: Producer::new(&redis.queue_settings())?,
+            redis,
+            signals: Arc::default(),
+            clock,
+            random,
+            config: Arc::new(config),
+        })
+    }
+
     /// Opens a transaction that changes something in one tenant.
     ///
     /// # Errors
@@ -72,7 +107,16 @@ impl Context {
 
     fn change_in<'a>(&'a self, tx: Tx, tenant: TenantId, actor: Actor, origin: &'a Origin) -> Change<'a> {
         let now = self.clock.now();
-        Change { context: self, tx, tenant, actor, origin, now, jobs: Vec::new(), signals: Vec::new() }
+        Change {
+            context: self,
+            tx,
+            tenant,
+            actor,
+            origin,
+            now,
+            jobs: Vec::new(),
+            signals: Vec::new(),
+        }
     }
 
     /// A new UUIDv7 for `now`.
@@ -121,7 +165,11 @@ impl Change<'_> {
                  VALUES ({id}, {tenant}, {word}, {subject}, {now}, {expires_at})"
             ))
             .await?;
-        self.signals.push(Signal { tenant, kind, subject });
+        self.signals.push(Signal {
+            tenant,
+            kind,
+            subject,
+        });
         Ok(())
     }
 
@@ -136,7 +184,10 @@ impl Change<'_> {
             let ids = self.jobs.iter().filter(|(of, _)| *of == lane).map(|(_, id)| *id);
             self.context.queue.push(lane, ids);
         }
-        self.context.signals.publish(&self.context.redis, &self.signals).await;
+        self.context
+            .signals
+            .publish(&self.context.redis, &self.signals)
+            .await;
         Ok(())
     }
 }

@@ -42,9 +42,15 @@ impl From<DbErr> for Internal {
 /// A statement that broke off because the server went away, was restarted or is at its limit.
 fn is_connection_loss(error: &DbErr) -> bool {
     let text = error.to_string();
-    ["terminating connection", "the database system is", "connection reset", "Broken pipe", "Connection refused"]
-        .iter()
-        .any(|sign| text.contains(sign))
+    [
+        "terminating connection",
+        "the database system is",
+        "connection reset",
+        "Broken pipe",
+        "Connection refused",
+    ]
+    .iter()
+    .any(|sign| text.contains(sign))
 }
 
 macro_rules! faults {

@@ -29,7 +29,10 @@ impl PageRequest {
     /// When the cursor cannot be read.
     pub fn new(limit: Option<u32>, cursor: Option<&str>) -> Result<Self, InvalidCursor> {
         let before = cursor.map(decode).transpose()?;
-        Ok(Self { limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT), before })
+        Ok(Self {
+            limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT),
+            before,
+        })
     }
 
     /// One row more than the page holds: its presence says that another page follows.
@@ -60,12 +63,18 @@ impl<T> Page<T> {
         let limit = request.limit as usize;
         let next_cursor = (rows.len() > limit).then(|| encode(id(&rows[limit - 1])));
         rows.truncate(limit);
-        Self { data: rows, next_cursor }
+        Self {
+            data: rows,
+            next_cursor,
+        }
     }
 
     /// The same page of other things.
     pub fn map<U>(self, view: impl FnMut(T) -> U) -> Page<U> {
-        Page { data: self.data.into_iter().map(view).collect(), next_cursor: self.next_cursor }
+        Page {
+            data: self.data.into_iter().map(view).collect(),
+            next_cursor: self.next_cursor,
+        }
     }
 }
 

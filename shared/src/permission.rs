@@ -56,7 +56,10 @@ impl<P: Permission> Authorized<P> {
     /// The proof, if the principal holds the permission.
     #[must_use]
     pub fn prove(principal: Principal) -> Option<Self> {
-        principal.permissions.contains(P::NAME).then_some(Self { principal, permission: PhantomData })
+        principal.permissions.contains(P::NAME).then_some(Self {
+            principal,
+            permission: PhantomData,
+        })
     }
 
     /// The caller.

@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
+    TransactionTrait,
 };
 
 use crate::{config, id::TenantId};
@@ -61,7 +62,10 @@ impl Postgres {
     /// When no connection is to be had.
     pub async fn tenant(&self, tenant: TenantId) -> Result<Tx, DbErr> {
         let tx = self.0.begin().await?;
-        tx.execute_unprepared(&format!("SELECT set_config('latchkey.tenant_id', '{tenant}', true)")).await?;
+        tx.execute_unprepared(&format!(
+            "SELECT set_config('latchkey.tenant_id', '{tenant}', true)"
+        ))
+        .await?;
         Ok(tx)
     }
 
@@ -72,7 +76,8 @@ impl Postgres {
     pub async fn cross_tenant(&self, reason: CrossTenant) -> Result<Tx, DbErr> {
         tracing::trace!(?reason, "cross-tenant transaction");
         let tx = self.0.begin().await?;
-        tx.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)").await?;
+        tx.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)")
+            .await?;
         Ok(tx)
     }
 
@@ -82,7 +87,13 @@ impl Postgres {
     /// When the database does not answer, or was never migrated.
     pub async fn schema_version(&self) -> Result<Option<String>, DbErr> {
         let newest = "SELECT max(version) AS version FROM seaql_migrations";
-        let row = self.0.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Postgres, newest)).await?;
+        let row = self
+            .0
+            .query_one_raw(sea_orm::Statement::from_string(
+                sea_orm::DbBackend::Postgres,
+                newest,
+            ))
+            .await?;
         row.map(|row| row.try_get("", "version")).transpose()
     }
 

@@ -21,7 +21,10 @@ pub struct OsRandom(SystemRandom);
 impl OsRandom {
     /// A handle on the generator.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "a source of randomness is chosen, never defaulted")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a source of randomness is chosen, never defaulted"
+    )]
     pub fn new() -> Self {
         Self(SystemRandom::new())
     }

@@ -6,8 +6,9 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 use crate::config;
 
 /// Seconds; from a cache hit to a hanging receiver.
-const LATENCY_BUCKETS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const LATENCY_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 /// Why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +28,11 @@ pub enum TelemetryError {
 pub fn init_logs(settings: &config::Log) -> Result<(), TelemetryError> {
     let registry = tracing_subscriber::registry().with(EnvFilter::try_new(&settings.level)?);
     if settings.json {
-        let layer = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+        let layer = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false);
         registry.with(layer).try_init()?;
     } else {
         registry.with(fmt::layer()).try_init()?;

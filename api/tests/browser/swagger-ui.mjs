@@ -67,6 +67,8 @@ try {
     assert(me.text.includes(admin.email), `${admin.email} is not in ${me.text}`)
   } finally {
     await page.screenshot({ path: screenshot })
+    // Printed here, since they are usually why a step above timed out.
+    for (const complaint of complaints) console.error(complaint)
   }
   assert.deepEqual(complaints, [])
   console.log(`Swagger UI: signed in, authorized and called; screenshot in ${screenshot}`)

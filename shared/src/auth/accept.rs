@@ -65,17 +65,26 @@ impl From<PoolError> for AcceptError {
 /// # Errors
 /// See [`AcceptError`].
 pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) -> Result<User, AcceptError> {
-    let Accept { token, password, name } = request;
+    let Accept {
+        token,
+        password,
+        name,
+    } = request;
     let token = Token::parse(Kind::OneTime, &token).ok_or(AcceptError::InvalidToken)?;
     let email = invited_address(auth, &token).await?;
     let password = NewPassword::judge(password, &email)?;
-    let password_hash = auth.passwords.hash(password.into_secret(), &*auth.context.random).await?;
+    let password_hash = auth
+        .passwords
+        .hash(password.into_secret(), &*auth.context.random)
+        .await?;
 
     let tenant = token.tenant();
     let mut change = auth.context.change(tenant, Actor::Anonymous, origin).await?;
     let proof = one_time::consume(&change.tx, tenant, Purpose::AcceptInvitation, &token, change.now).await?;
     let invitation = InvitationId(proof.ok_or(AcceptError::InvalidToken)?.subject_id);
-    let invited = store::find_invitation(&change.tx, tenant, invitation).await?.ok_or(AcceptError::InvalidToken)?;
+    let invited = store::find_invitation(&change.tx, tenant, invitation)
+        .await?
+        .ok_or(AcceptError::InvalidToken)?;
     store::accept_invitation(&change.tx, tenant, invitation, change.now).await?;
 
     let user = user::Model {
@@ -93,7 +102,11 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
     let user = admit(&mut change, user).await?;
     let roles: Vec<RoleId> = invited.role_ids.into_iter().map(RoleId).collect();
     rbac::assign(&change, user.id, &roles).await?;
-    audit::record(&change, Record::success("invitation.accept", "invitation", invitation.0, json!({}))).await?;
+    audit::record(
+        &change,
+        Record::success("invitation.accept", "invitation", invitation.0, json!({})),
+    )
+    .await?;
     let data = json!({ "invitation_id": invitation, "user": { "id": user.id, "email": user.email } });
     outbox::emit(&mut change, EventType::InvitationAccepted, &data).await?;
     change.signal(SignalKind::AccountChanged, user.id.0).await?;
@@ -105,7 +118,14 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
 async fn invited_address(auth: &Auth, token: &Token) -> Result<Email, AcceptError> {
     let tenant = token.tenant();
     let tx = auth.context.postgres.tenant(tenant).await?;
-    let proof = one_time::peek(&tx, tenant, Purpose::AcceptInvitation, token, auth.context.clock.now()).await?;
+    let proof = one_time::peek(
+        &tx,
+        tenant,
+        Purpose::AcceptInvitation,
+        token,
+        auth.context.clock.now(),
+    )
+    .await?;
     let proof = proof.ok_or(AcceptError::InvalidToken)?;
     Email::parse(&proof.address).map_err(|error| AcceptError::Internal(Internal::fault(error)))
 }
@@ -120,6 +140,13 @@ async fn admit(change: &mut Change<'_>, user: user::Model) -> Result<user::Model
     let known = store::find_by_email(&change.tx, change.tenant, &user.email_canonical).await?;
     let known = known.ok_or(AcceptError::InvalidToken)?;
     change.actor = Actor::User(known.id);
-    store::verify_email(&change.tx, change.tenant, known.id, &known.email_canonical, change.now).await?;
+    store::verify_email(
+        &change.tx,
+        change.tenant,
+        known.id,
+        &known.email_canonical,
+        change.now,
+    )
+    .await?;
     Ok(known)
 }

@@ -72,7 +72,10 @@ impl Accounts {
             SignalKind::TenantChanged => {
                 count.fetch_add(1, Ordering::AcqRel);
                 let tenant = signal.tenant;
-                if of.invalidate_entries_if(move |_, account| account.tenant.id == tenant).is_err() {
+                if of
+                    .invalidate_entries_if(move |_, account| account.tenant.id == tenant)
+                    .is_err()
+                {
                     of.invalidate_all();
                 }
             }
@@ -87,7 +90,11 @@ impl Accounts {
         tenant: TenantId,
         user: UserId,
     ) -> Result<Option<Arc<Account>>, Internal> {
-        if let Some(known) = self.known.get(&user).filter(|account| account.tenant.id == tenant) {
+        if let Some(known) = self
+            .known
+            .get(&user)
+            .filter(|account| account.tenant.id == tenant)
+        {
             return Ok(Some(known));
         }
         let changes = self.changes.load(Ordering::Acquire);
@@ -103,9 +110,18 @@ impl Accounts {
 
 async fn load(context: &Context, tenant: TenantId, user: UserId) -> Result<Option<Account>, Internal> {
     let tx = context.postgres.tenant(tenant).await?;
-    let Some(row) = user::store::find(&tx, tenant, user).await? else { return Ok(None) };
-    let Some(tenant) = tenant::store::find(&tx, tenant).await? else { return Ok(None) };
+    let Some(row) = user::store::find(&tx, tenant, user).await? else {
+        return Ok(None);
+    };
+    let Some(tenant) = tenant::store::find(&tx, tenant).await? else {
+        return Ok(None);
+    };
     let tenant = Tenant::try_from(tenant)?;
     let held = rbac::held(&tx, tenant.id, tenant.is_platform(), user).await?;
-    Ok(Some(Account { user: row.into(), tenant, roles: held.roles, permissions: held.permissions }))
+    Ok(Some(Account {
+        user: row.into(),
+        tenant,
+        roles: held.roles,
+        permissions: held.permissions,
+    }))
 }

@@ -5,10 +5,7 @@
 use std::sync::Arc;
 
 use super::{Account, Auth};
-use crate::{
-    error::Internal,
-    principal::Principal,
-};
+use crate::{error::Internal, principal::Principal};
 
 /// Someone whose credential was checked on this very request.
 #[derive(Clone, Debug)]
@@ -35,12 +32,17 @@ pub enum AuthenticateError {
 /// # Errors
 /// [`AuthenticateError::InvalidToken`]; a doubt denies.
 pub async fn authenticate(auth: &Auth, token: &str) -> Result<Caller, AuthenticateError> {
-    let claims = auth.jwt.verify(token, auth.context.clock.now()).map_err(|_| AuthenticateError::InvalidToken)?;
+    let claims = auth
+        .jwt
+        .verify(token, auth.context.clock.now())
+        .map_err(|_| AuthenticateError::InvalidToken)?;
     if auth.revoked.contains(claims.sid).map_err(Internal::unavailable)? {
         return Err(AuthenticateError::InvalidToken);
     }
     let account = auth.accounts.get(&auth.context, claims.tid, claims.sub).await?;
-    let account = account.filter(|account| account.is_active()).ok_or(AuthenticateError::InvalidToken)?;
+    let account = account
+        .filter(|account| account.is_active())
+        .ok_or(AuthenticateError::InvalidToken)?;
     let principal = Principal {
         tenant: claims.tid,
         user: claims.sub,

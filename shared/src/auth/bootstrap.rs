@@ -64,7 +64,9 @@ pub async fn bootstrap(
 
     let origin = Origin::default();
     let id = TenantId::new(context.clock.now(), &*context.random);
-    let mut change = context.cross_tenant_change(CrossTenant::Bootstrap, id, Actor::System, &origin).await?;
+    let mut change = context
+        .cross_tenant_change(CrossTenant::Bootstrap, id, Actor::System, &origin)
+        .await?;
     let tenant = match tenant::store::find_by_slug(&change.tx, PLATFORM_SLUG).await? {
         Some(row) => Tenant::try_from(row)?,
         None => {
@@ -93,7 +95,11 @@ pub async fn bootstrap(
     }
     let owner = rbac::builtin_id(&change.tx, tenant.id, Builtin::Owner).await?;
     rbac::assign(&change, user.id, &[owner]).await?;
-    audit::record(&change, Record::success("platform.bootstrap", "user", user.id.0, json!({}))).await?;
+    audit::record(
+        &change,
+        Record::success("platform.bootstrap", "user", user.id.0, json!({})),
+    )
+    .await?;
     change.commit().await?;
     Ok(Bootstrapped::Created)
 }

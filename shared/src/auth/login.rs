@@ -60,7 +60,12 @@ impl From<PoolError> for LoginError {
 ///
 /// # Errors
 /// See [`LoginError`].
-pub async fn login(auth: &Auth, tenant: &Tenant, origin: &Origin, request: Login) -> Result<SignedIn, LoginError> {
+pub async fn login(
+    auth: &Auth,
+    tenant: &Tenant,
+    origin: &Origin,
+    request: Login,
+) -> Result<SignedIn, LoginError> {
     let context = &auth.context;
     let user = {
         let tx = context.postgres.tenant(tenant.id).await?;
@@ -69,7 +74,9 @@ pub async fn login(auth: &Auth, tenant: &Tenant, origin: &Origin, request: Login
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let matches = auth.passwords.verify(request.password, hash).await?;
 
-    let Some(user) = user.filter(|_| matches) else { return refuse(auth, tenant, origin).await };
+    let Some(user) = user.filter(|_| matches) else {
+        return refuse(auth, tenant, origin).await;
+    };
     match policy::may_enter(&user, tenant) {
         Ok(()) => {}
         Err(Denied::Barred) => return refuse(auth, tenant, origin).await,
@@ -83,12 +90,20 @@ pub async fn login(auth: &Auth, tenant: &Tenant, origin: &Origin, request: Login
     let session = session::begin(&mut change, user.id).await?;
     let tokens = auth.tokens(tenant.id, session, change.now)?;
     change.commit().await?;
-    Ok(SignedIn { user: user.into(), tokens })
+    Ok(SignedIn {
+        user: user.into(),
+        tokens,
+    })
 }
 
 async fn refuse(auth: &Auth, tenant: &Tenant, origin: &Origin) -> Result<SignedIn, LoginError> {
     let change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
-    let record = Record { action: "session.create", target: None, outcome: Outcome::Failure, detail: json!({}) };
+    let record = Record {
+        action: "session.create",
+        target: None,
+        outcome: Outcome::Failure,
+        detail: json!({}),
+    };
     audit::record(&change, record).await?;
     change.commit().await?;
     Err(LoginError::InvalidCredentials)

@@ -73,19 +73,30 @@ impl Auth {
     /// When the settings hold no signing key or the threads do not start.
     pub fn start(context: Context) -> Result<Self, AuthStartError> {
         let tokens = &context.config.tokens;
-        let keys = tokens.keys.as_ref().ok_or_else(|| ConfigFaults(vec!["tokens.keys: is missing".to_owned()]))?;
+        let keys = tokens
+            .keys
+            .as_ref()
+            .ok_or_else(|| ConfigFaults(vec!["tokens.keys: is missing".to_owned()]))?;
         Ok(Self {
             jwt: Arc::new(JwtRing::new(tokens, keys)),
             passwords: HashPool::start(&context.config.passwords)?,
             tenants: Arc::new(Directory::new(context.clone())),
             accounts: Arc::new(Accounts::new(&context.signals)),
-            revoked: Arc::new(RevokedSessions::new(Arc::clone(&context.signals), tokens.access_ttl)),
+            revoked: Arc::new(RevokedSessions::new(
+                Arc::clone(&context.signals),
+                tokens.access_ttl,
+            )),
             context,
         })
     }
 
     /// The tokens of a session that goes on.
-    fn tokens(&self, tenant: TenantId, session: Live, now: chrono::DateTime<chrono::Utc>) -> Result<Tokens, Internal> {
+    fn tokens(
+        &self,
+        tenant: TenantId,
+        session: Live,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<Tokens, Internal> {
         let expires_at = (now + self.context.config.tokens.access_ttl).min(session.ends_at);
         let access_token = self.jwt.sign(&Grant {
             id: self.context.uuid(now),

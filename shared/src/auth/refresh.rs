@@ -34,11 +34,16 @@ pub async fn refresh(auth: &Auth, origin: &Origin, token: &str) -> Result<Signed
             return Err(RefreshError::Invalid);
         }
     };
-    let user = store::find(&change.tx, tenant.id, session.user).await?.ok_or(RefreshError::Invalid)?;
+    let user = store::find(&change.tx, tenant.id, session.user)
+        .await?
+        .ok_or(RefreshError::Invalid)?;
     policy::may_enter(&user, &tenant).map_err(|_| RefreshError::Invalid)?;
     let tokens = auth.tokens(tenant.id, session, change.now)?;
     change.commit().await?;
-    Ok(SignedIn { user: user.into(), tokens })
+    Ok(SignedIn {
+        user: user.into(),
+        tokens,
+    })
 }
 
 /// Ends the caller's session.
@@ -46,7 +51,10 @@ pub async fn refresh(auth: &Auth, origin: &Origin, token: &str) -> Result<Signed
 /// # Errors
 /// Only failures inside.
 pub async fn logout(auth: &Auth, caller: &Principal, origin: &Origin) -> Result<(), Internal> {
-    let mut change: Change<'_> = auth.context.change(caller.tenant, Actor::from(caller), origin).await?;
+    let mut change: Change<'_> = auth
+        .context
+        .change(caller.tenant, Actor::from(caller), origin)
+        .await?;
     session::revoke(&mut change, caller.session, RevokeReason::Logout).await?;
     change.commit().await?;
     Ok(())

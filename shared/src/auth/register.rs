@@ -85,10 +85,17 @@ pub async fn register(
     if tenant.settings.registration == Registration::Closed {
         return Err(RegisterError::Closed);
     }
-    let Register { email, password, name } = request;
+    let Register {
+        email,
+        password,
+        name,
+    } = request;
     let password = NewPassword::judge(password, &email)?;
     // Hashed before anything is looked up, so that a known address takes as long.
-    let password_hash = auth.passwords.hash(password.into_secret(), &*auth.context.random).await?;
+    let password_hash = auth
+        .passwords
+        .hash(password.into_secret(), &*auth.context.random)
+        .await?;
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
     let user = user::Model {
         id: UserId::new(change.now, &*auth.context.random),
@@ -114,7 +121,11 @@ pub async fn register(
         return Err(RegisterError::EmailTaken);
     }
     change.commit().await?;
-    Ok(if must_verify { Registered::VerificationSent } else { Registered::Created(user.into()) })
+    Ok(if must_verify {
+        Registered::VerificationSent
+    } else {
+        Registered::Created(user.into())
+    })
 }
 
 /// What every new account gets: the role, the audit row, the event.
@@ -126,7 +137,11 @@ async fn welcome(change: &mut Change<'_>, user: &user::Model) -> Result<(), Inte
 
 /// Tells the audit trail and the tenant's endpoints of a new account.
 pub(super) async fn announce(change: &mut Change<'_>, user: &user::Model) -> Result<(), Internal> {
-    audit::record(change, Record::success("user.register", "user", user.id.0, json!({}))).await?;
+    audit::record(
+        change,
+        Record::success("user.register", "user", user.id.0, json!({})),
+    )
+    .await?;
     let data = json!({ "user": { "id": user.id, "email": user.email, "name": user.name } });
     outbox::emit(change, EventType::UserRegistered, &data).await?;
     Ok(())
@@ -155,6 +170,10 @@ async fn remind(change: &mut Change<'_>, tenant: &Tenant, email: &Email) -> Resu
     } else {
         mail::queue(change, &tenant.name, &known.email, Letter::AlreadyRegistered).await?;
     }
-    audit::record(change, Record::success("user.register_again", "user", known.id.0, json!({}))).await?;
+    audit::record(
+        change,
+        Record::success("user.register_again", "user", known.id.0, json!({})),
+    )
+    .await?;
     Ok(())
 }

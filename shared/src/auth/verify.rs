@@ -42,9 +42,15 @@ pub async fn verify_email(auth: &Auth, origin: &Origin, token: &str) -> Result<U
     if !store::verify_email(&change.tx, tenant, id, &proof.address, change.now).await? {
         return Err(VerifyError::InvalidToken);
     }
-    let user = store::find(&change.tx, tenant, id).await?.ok_or(VerifyError::InvalidToken)?;
+    let user = store::find(&change.tx, tenant, id)
+        .await?
+        .ok_or(VerifyError::InvalidToken)?;
     change.actor = Actor::User(id);
-    audit::record(&change, Record::success("user.verify_email", "user", id.0, json!({}))).await?;
+    audit::record(
+        &change,
+        Record::success("user.verify_email", "user", id.0, json!({})),
+    )
+    .await?;
     let data = json!({ "user": { "id": id, "email": user.email, "name": user.name } });
     outbox::emit(&mut change, EventType::UserVerified, &data).await?;
     change.signal(SignalKind::AccountChanged, id.0).await?;
@@ -56,12 +62,21 @@ pub async fn verify_email(auth: &Auth, origin: &Origin, token: &str) -> Result<U
 ///
 /// # Errors
 /// Only failures inside.
-pub async fn resend_verification(auth: &Auth, tenant: &Tenant, origin: &Origin, email: &Email) -> Result<(), Internal> {
+pub async fn resend_verification(
+    auth: &Auth,
+    tenant: &Tenant,
+    origin: &Origin,
+    email: &Email,
+) -> Result<(), Internal> {
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
     let known = store::find_by_email(&change.tx, tenant.id, email.canonical()).await?;
     if let Some(user) = known.filter(|user| user.email_verified_at.is_none()) {
         send_verification(&mut change, tenant, &user).await?;
-        audit::record(&change, Record::success("user.resend_verification", "user", user.id.0, json!({}))).await?;
+        audit::record(
+            &change,
+            Record::success("user.resend_verification", "user", user.id.0, json!({})),
+        )
+        .await?;
     }
     change.commit().await?;
     Ok(())

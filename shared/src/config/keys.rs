@@ -36,8 +36,13 @@ impl KeyRing {
             }
         }
         if keys.is_empty() {
-            source.fault(format!("{setting}: holds no usable key; make one with `openssl rand -base64 32`"));
-            keys.push(Key { id: String::new(), bytes: Secret::new(vec![0; MIN_KEY_BYTES]) });
+            source.fault(format!(
+                "{setting}: holds no usable key; make one with `openssl rand -base64 32`"
+            ));
+            keys.push(Key {
+                id: String::new(),
+                bytes: Secret::new(vec![0; MIN_KEY_BYTES]),
+            });
         }
         Self(keys)
     }
@@ -73,5 +78,8 @@ fn parse(text: &str) -> Result<Key, &'static str> {
     if bytes.windows(2).all(|pair| pair[0] == pair[1]) {
         return Err("repeats a single byte");
     }
-    Ok(Key { id: id.to_owned(), bytes: Secret::new(bytes) })
+    Ok(Key {
+        id: id.to_owned(),
+        bytes: Secret::new(bytes),
+    })
 }

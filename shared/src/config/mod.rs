@@ -282,7 +282,9 @@ impl Server {
 impl Tenancy {
     fn read(source: &mut Source) -> Self {
         Self {
-            base_domain: source.optional::<String>("tenancy.base_domain").map(|domain| domain.to_lowercase()),
+            base_domain: source
+                .optional::<String>("tenancy.base_domain")
+                .map(|domain| domain.to_lowercase()),
             default_tenant: source.optional("tenancy.default_tenant"),
         }
     }
@@ -347,7 +349,9 @@ impl Tokens {
 
 impl Secrets {
     fn read(source: &mut Source) -> Self {
-        Self { data_keys: KeyRing::read(source, "secrets.data_keys") }
+        Self {
+            data_keys: KeyRing::read(source, "secrets.data_keys"),
+        }
     }
 }
 
@@ -356,7 +360,11 @@ impl Mail {
         let from = source.required("mail.from", String::new());
         let smtp_url = source.optional_secret("mail.smtp_url");
         let directory: Option<String> = source.optional("mail.directory");
-        let transport = match (source.or("mail.transport", "smtp".to_owned()).as_str(), smtp_url, directory) {
+        let transport = match (
+            source.or("mail.transport", "smtp".to_owned()).as_str(),
+            smtp_url,
+            directory,
+        ) {
             ("smtp", Some(url), _) => MailTransport::Smtp(url),
             ("file", _, Some(directory)) => MailTransport::File(directory.into()),
             (transport, _, _) => {
@@ -376,7 +384,17 @@ impl Webhooks {
     fn read(source: &mut Source) -> Self {
         const MINUTE: u64 = 60;
         const HOUR: u64 = 60 * MINUTE;
-        let schedule = [5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, DAY];
+        let schedule = [
+            5,
+            5 * MINUTE,
+            30 * MINUTE,
+            2 * HOUR,
+            5 * HOUR,
+            10 * HOUR,
+            14 * HOUR,
+            20 * HOUR,
+            DAY,
+        ];
         Self {
             allowed_cidrs: source.or("webhooks.allowed_cidrs", Vec::new()),
             schedule: source.or("webhooks.schedule", schedule.map(Duration::from_secs).to_vec()),

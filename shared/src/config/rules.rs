@@ -17,7 +17,14 @@ fn sanity(config: &Config, source: &mut Source) {
             source.fault(format!("passwords.{key}: must be at least 1"));
         }
     }
-    if argon2::Params::new(passwords.memory_kib, passwords.iterations, passwords.parallelism, None).is_err() {
+    if argon2::Params::new(
+        passwords.memory_kib,
+        passwords.iterations,
+        passwords.parallelism,
+        None,
+    )
+    .is_err()
+    {
         source.fault("passwords: memory_kib, iterations and parallelism are out of Argon2's range");
     }
     if config.webhooks.schedule.is_empty() {
@@ -29,7 +36,10 @@ fn sanity(config: &Config, source: &mut Source) {
     if config.worker.concurrency == 0 {
         source.fault("worker.concurrency: must be at least 1");
     }
-    for (key, url) in [("postgres.url", &config.postgres.url), ("redis.url", &config.redis.url)] {
+    for (key, url) in [
+        ("postgres.url", &config.postgres.url),
+        ("redis.url", &config.redis.url),
+    ] {
         if !url.expose().is_empty() && url::Url::parse(url.expose()).is_err() {
             source.fault(format!("{key}: expects a URL"));
         }
@@ -50,7 +60,12 @@ fn production(config: &Config, source: &mut Source) {
     if config.passwords.memory_kib < 19_456 || config.passwords.iterations < 2 {
         source.fault("passwords: memory_kib below 19456 or iterations below 2 are too weak for production");
     }
-    if config.webhooks.allowed_cidrs.iter().any(|net| net.prefix_len() == 0) {
+    if config
+        .webhooks
+        .allowed_cidrs
+        .iter()
+        .any(|net| net.prefix_len() == 0)
+    {
         source.fault("webhooks.allowed_cidrs: allows every address");
     }
 }

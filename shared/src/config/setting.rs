@@ -17,7 +17,10 @@ pub trait Setting: Sized {
 
 impl Setting for String {
     fn from_value(value: &Value) -> Result<Self, String> {
-        value.as_str().map(str::to_owned).ok_or_else(|| "expects text".to_owned())
+        value
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| "expects text".to_owned())
     }
 }
 

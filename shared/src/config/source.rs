@@ -30,13 +30,19 @@ pub struct Source {
 impl Source {
     /// Reads the file, when there is one, and lays the environment over it.
     pub fn new(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut source = Self { values: BTreeMap::new(), known: BTreeSet::new(), faults: Vec::new() };
+        let mut source = Self {
+            values: BTreeMap::new(),
+            known: BTreeSet::new(),
+            faults: Vec::new(),
+        };
         if let Some(path) = file {
             source.read_file(path);
         }
         for (name, text) in env {
             if let Some(key) = name.strip_prefix(ENV_PREFIX) {
-                source.values.insert(key.to_lowercase().replace("__", "."), Value::String(text));
+                source
+                    .values
+                    .insert(key.to_lowercase().replace("__", "."), Value::String(text));
             }
         }
         source
@@ -54,7 +60,10 @@ impl Source {
         for (section, content) in sections {
             match content {
                 Value::Table(keys) => {
-                    self.values.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));
+                    self.values.extend(
+                        keys.into_iter()
+                            .map(|(key, value)| (format!("{section}.{key}"), value)),
+                    );
                 }
                 _ => self.fault(format!("{section}: stands outside of any section")),
             }
@@ -100,7 +109,10 @@ impl Source {
         if let Some(path) = self.optional::<String>(&file_key) {
             match std::fs::read_to_string(&path) {
                 Ok(text) => {
-                    self.values.insert(key.to_owned(), Value::String(text.trim_end_matches(['\r', '\n']).to_owned()));
+                    self.values.insert(
+                        key.to_owned(),
+                        Value::String(text.trim_end_matches(['\r', '\n']).to_owned()),
+                    );
                 }
                 Err(error) => self.fault(format!("{file_key}: {path}: {error}")),
             }
@@ -132,10 +144,16 @@ impl Source {
     pub fn finish(mut self) -> Result<(), ConfigFaults> {
         for key in std::mem::take(&mut self.values).into_keys() {
             let nearest = self.known.iter().find(|known| same_letters(known, &key));
-            let hint = nearest.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
+            let hint = nearest
+                .map(|known| format!("; did you mean {known}?"))
+                .unwrap_or_default();
             self.fault(format!("{key}: is not a setting{hint}"));
         }
-        if self.faults.is_empty() { Ok(()) } else { Err(ConfigFaults(self.faults)) }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigFaults(self.faults))
+        }
     }
 }
 

@@ -121,16 +121,26 @@ impl JwtRing {
         if token.len() > MAX_BYTES {
             return Err(InvalidToken);
         }
-        let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).ok_or(InvalidToken)?;
+        let header = token
+            .split('.')
+            .next()
+            .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok())
+            .ok_or(InvalidToken)?;
         let header: StrictHeader = serde_json::from_slice(&header).map_err(|_| InvalidToken)?;
         if header.alg != Algorithm::HS256 || header.typ != TYP {
             return Err(InvalidToken);
         }
         let key = self.verifying.get(&header.kid).ok_or(InvalidToken)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|_| InvalidToken)?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
+            .map_err(|_| InvalidToken)?
+            .claims;
         let now = now.timestamp();
         let begins = claims.nbf.unwrap_or(claims.iat).max(claims.iat);
-        if now >= claims.exp || begins > now + SKEW { Err(InvalidToken) } else { Ok(claims) }
+        if now >= claims.exp || begins > now + SKEW {
+            Err(InvalidToken)
+        } else {
+            Ok(claims)
+        }
     }
 }
 

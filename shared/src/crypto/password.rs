@@ -27,7 +27,12 @@ pub enum HashError {
 /// # Errors
 /// When the settings are out of Argon2's range.
 pub fn params(settings: &config::Passwords) -> Result<Params, HashError> {
-    Ok(Params::new(settings.memory_kib, settings.iterations, settings.parallelism, Some(OUTPUT_BYTES))?)
+    Ok(Params::new(
+        settings.memory_kib,
+        settings.iterations,
+        settings.parallelism,
+        Some(OUTPUT_BYTES),
+    )?)
 }
 
 /// Memory that is kept between hashes: fresh pages cost more than half of the time of a hash.

@@ -56,7 +56,9 @@ impl HashPool {
         let inbox = Arc::new(std::sync::Mutex::new(inbox));
         for number in 0..settings.threads {
             let inbox = Arc::clone(&inbox);
-            thread::Builder::new().name(format!("hash-{number}")).spawn(move || run(&inbox))?;
+            thread::Builder::new()
+                .name(format!("hash-{number}"))
+                .spawn(move || run(&inbox))?;
         }
         Ok(Self {
             work,
@@ -74,7 +76,8 @@ impl HashPool {
     pub async fn hash(&self, password: Secret<String>, random: &dyn Random) -> Result<String, PoolError> {
         let salt: [u8; SALT_BYTES] = random::array(random);
         let params = self.params.clone();
-        self.run(move |memory| password::hash(&password, &salt, &params, memory)).await
+        self.run(move |memory| password::hash(&password, &salt, &params, memory))
+            .await
     }
 
     /// Whether the password matches the PHC string. Without one it is compared with a dummy: the same work, and
@@ -85,7 +88,9 @@ impl HashPool {
     pub async fn verify(&self, password: Secret<String>, phc: Option<String>) -> Result<bool, PoolError> {
         let exists = phc.is_some();
         let phc = phc.unwrap_or_else(|| self.dummy.to_string());
-        let matches = self.run(move |memory| password::verify(&password, &phc, memory)).await?;
+        let matches = self
+            .run(move |memory| password::verify(&password, &phc, memory))
+            .await?;
         Ok(matches && exists)
     }
 
@@ -129,7 +134,9 @@ struct Place(Arc<AtomicUsize>);
 impl Place {
     fn take(waiting: &Arc<AtomicUsize>, capacity: usize) -> Result<Self, PoolError> {
         waiting
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| (taken < capacity).then_some(taken + 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |taken| {
+                (taken < capacity).then_some(taken + 1)
+            })
             .map_err(|_| {
                 metrics::counter!("latchkey_password_refusals_total").increment(1);
                 PoolError::Busy

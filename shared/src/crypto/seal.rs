@@ -31,7 +31,11 @@ pub fn seal(ring: &KeyRing, id: Uuid, plain: &[u8], random: &dyn Random) -> Resu
     sealed.extend_from_slice(&nonce);
     let mut text = plain.to_vec();
     cipher(key)?
-        .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(id.as_bytes()), &mut text)
+        .seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(id.as_bytes()),
+            &mut text,
+        )
         .map_err(|_| SealBroken)?;
     sealed.extend_from_slice(&text);
     Ok(sealed)
@@ -45,15 +49,22 @@ pub fn open(ring: &KeyRing, id: Uuid, sealed: &[u8]) -> Result<Secret<Vec<u8>>, 
     let (&key_length, rest) = sealed.split_first().ok_or(SealBroken)?;
     let (key_id, rest) = rest.split_at_checked(usize::from(key_length)).ok_or(SealBroken)?;
     let (nonce, text) = rest.split_at_checked(NONCE_LEN).ok_or(SealBroken)?;
-    let key = std::str::from_utf8(key_id).ok().and_then(|id| ring.get(id)).ok_or(SealBroken)?;
+    let key = std::str::from_utf8(key_id)
+        .ok()
+        .and_then(|id| ring.get(id))
+        .ok_or(SealBroken)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealBroken)?;
     let mut text = text.to_vec();
-    let plain = cipher(key)?.open_in_place(nonce, Aad::from(id.as_bytes()), &mut text).map_err(|_| SealBroken)?;
+    let plain = cipher(key)?
+        .open_in_place(nonce, Aad::from(id.as_bytes()), &mut text)
+        .map_err(|_| SealBroken)?;
     Ok(Secret::new(plain.to_vec()))
 }
 
 /// The cipher's key is derived, so that the data key itself may be longer and serve nothing else by accident.
 fn cipher(key: &Key) -> Result<LessSafeKey, SealBroken> {
     let derived = mac(key.bytes.expose(), &[b"seal AES-256-GCM"]);
-    UnboundKey::new(&AES_256_GCM, &derived).map(LessSafeKey::new).map_err(|_| SealBroken)
+    UnboundKey::new(&AES_256_GCM, &derived)
+        .map(LessSafeKey::new)
+        .map_err(|_| SealBroken)
 }

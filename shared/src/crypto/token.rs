@@ -55,7 +55,11 @@ impl Token {
         bytes[..16].copy_from_slice(tenant.0.as_bytes());
         bytes[16..].copy_from_slice(secret);
         let text = format!("{}{}", kind.prefix(), URL_SAFE_NO_PAD.encode(bytes));
-        Self { kind, tenant, text: Secret::new(text) }
+        Self {
+            kind,
+            tenant,
+            text: Secret::new(text),
+        }
     }
 
     /// Reads what a client sent; `None` when it is no token of that kind.
@@ -64,13 +68,20 @@ impl Token {
         let encoded = text.strip_prefix(kind.prefix())?;
         let bytes: [u8; 16 + SECRET_BYTES] = URL_SAFE_NO_PAD.decode(encoded).ok()?.try_into().ok()?;
         let tenant = TenantId(Uuid::from_slice(&bytes[..16]).ok()?);
-        Some(Self { kind, tenant, text: Secret::new(text.to_owned()) })
+        Some(Self {
+            kind,
+            tenant,
+            text: Secret::new(text.to_owned()),
+        })
     }
 
     /// The token that follows this one. It takes the key to compute it, so it need not be stored to be said again.
     #[must_use]
     pub fn successor(&self, key: &Key) -> Self {
-        let secret = mac(key.bytes.expose(), &[b"refresh token successor", self.text.expose().as_bytes()]);
+        let secret = mac(
+            key.bytes.expose(),
+            &[b"refresh token successor", self.text.expose().as_bytes()],
+        );
         Self::from_secret(self.kind, self.tenant, &secret)
     }
 
@@ -112,7 +123,10 @@ mod tests {
     #[test]
     fn a_successor_is_the_same_each_time_and_differs_by_key() {
         let token = Token::new(Kind::Refresh, TenantId(Uuid::nil()), &OsRandom::new());
-        let key = |byte| Key { id: "k".to_owned(), bytes: Secret::new(vec![byte; 32]) };
+        let key = |byte| Key {
+            id: "k".to_owned(),
+            bytes: Secret::new(vec![byte; 32]),
+        };
         assert_eq!(token.successor(&key(1)).hash(), token.successor(&key(1)).hash());
         assert_ne!(token.successor(&key(1)).hash(), token.successor(&key(2)).hash());
     }

@@ -2,7 +2,6 @@
 //!
 //! Entities carry no behaviour: what a row may become is decided by the feature that owns it, and no other
 //! feature writes it.
-#![expect(missing_docs, reason = "SeaORM's derive generates public items without documentation")]
 
 pub mod attempt;
 pub mod audit_event;

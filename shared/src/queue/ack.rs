@@ -55,8 +55,7 @@ async fn finish(link: Link, ids: Vec<String>) -> Vec<()> {
     if let Err(error) = finished {
         let (lane, jobs) = (link.lane.as_str(), ids.len());
         tracing::warn!(lane, jobs, %error, "acknowledging failed, the jobs will run again");
-        metrics::counter!("latchkey_queue_ack_failures_total", "lane" => lane)
-            .increment(jobs as u64);
+        metrics::counter!("latchkey_queue_ack_failures_total", "lane" => lane).increment(jobs as u64);
     }
     vec![(); ids.len()]
 }

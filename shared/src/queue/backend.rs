@@ -92,10 +92,7 @@ impl Link {
 
     /// Opens a connection on which a reply may take `wait` longer than an exchange. A read that
     /// waits holds up everything behind it, so it needs a connection of its own.
-    pub(super) async fn connect(
-        &self,
-        wait: Duration,
-    ) -> Result<MultiplexedConnection, QueueError> {
+    pub(super) async fn connect(&self, wait: Duration) -> Result<MultiplexedConnection, QueueError> {
         let config = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(EXCHANGE_TIMEOUT))
             .set_response_timeout(Some(wait + EXCHANGE_TIMEOUT));

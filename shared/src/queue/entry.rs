@@ -49,10 +49,7 @@ pub(super) fn parse(entries: Vec<Value>) -> Vec<Entry> {
     entries
         .into_iter()
         .filter_map(|entry| from_redis_value::<(String, Value)>(entry).ok())
-        .map(|(id, fields)| Entry {
-            id,
-            job: job(fields),
-        })
+        .map(|(id, fields)| Entry { id, job: job(fields) })
         .collect()
 }
 

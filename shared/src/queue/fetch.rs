@@ -78,11 +78,7 @@ impl Fetcher {
             let (lane, wait) = (self.link.lane.as_str(), self.backoff);
             tracing::warn!(lane, %error, ?wait, "fetching jobs failed, trying again");
             self.backoff = LAST_BACKOFF.min(self.backoff * 2);
-            if stop
-                .run_until_cancelled(tokio::time::sleep(wait))
-                .await
-                .is_none()
-            {
+            if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
                 return;
             }
         }
@@ -154,28 +150,19 @@ impl Fetcher {
             return Ok(());
         }
         tracing::warn!(lane = self.link.lane.as_str(), entries = ?foreign, "dropped: not a job");
-        self.link
-            .send(&entry::finish(&self.link.key, &foreign))
-            .await
+        self.link.send(&entry::finish(&self.link.key, &foreign)).await
     }
 }
 
 /// The task's id is the entry's, which is what will be acknowledged.
 fn task(entry: String, job: Job) -> Task<Job> {
-    TaskBuilder::new(job)
-        .task_id(TaskId::from_string(entry))
-        .build()
+    TaskBuilder::new(job).task_id(TaskId::from_string(entry)).build()
 }
 
 /// From the stream's beginning: what was pushed before the group came to be is work as well.
 async fn create_group(connection: &mut MultiplexedConnection, key: &str) -> Result<(), QueueError> {
     let mut create = redis::cmd("XGROUP");
-    create
-        .arg("CREATE")
-        .arg(key)
-        .arg(GROUP)
-        .arg("0")
-        .arg("MKSTREAM");
+    create.arg("CREATE").arg(key).arg(GROUP).arg("0").arg("MKSTREAM");
     match create.query_async(connection).await {
         Err(error) if error.code() != Some("BUSYGROUP") => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),

@@ -27,6 +27,8 @@ mod worker;
 
 use std::time::Duration;
 
+use crate::redis::keys;
+
 pub use depth::{Depth, depth};
 pub use producer::Producer;
 pub use worker::{Consumer, consume, run};
@@ -67,14 +69,10 @@ impl Lane {
     }
 }
 
-/// The key of a lane's stream.
-///
-/// The hash tag keeps all lanes in one slot of a Redis Cluster.
-// Type: stream, entries `id` = 16 bytes. Lifetime: the key stays, an entry goes when its job is
-// done. Reason: the work queue, a copy of what is due in `PostgreSQL`.
+/// The key of a lane's stream. The hash tag keeps all lanes in one slot of a Redis Cluster.
 #[must_use]
 pub fn stream_key(prefix: &str, lane: Lane) -> String {
-    format!("{prefix}:{{queue}}:{}", lane.as_str())
+    keys::queue(prefix, lane.as_str())
 }
 
 /// Where the queue lives.

@@ -78,11 +78,7 @@ impl Producer {
 
 /// Writes whatever has gathered, lane by lane, until all producers are gone. While one write is
 /// under way the next one gathers.
-async fn write(
-    mut messages: mpsc::Receiver<Message>,
-    mut lanes: Vec<LaneWriter>,
-    refused: Arc<AtomicUsize>,
-) {
+async fn write(mut messages: mpsc::Receiver<Message>, mut lanes: Vec<LaneWriter>, refused: Arc<AtomicUsize>) {
     let mut gathered = Vec::new();
     while messages.recv_many(&mut gathered, PIPELINE).await > 0 {
         let mut flushes = Vec::new();
@@ -143,6 +139,5 @@ impl LaneWriter {
 }
 
 fn count_failures(lane: Lane, jobs: usize) {
-    metrics::counter!("latchkey_queue_push_failures_total", "lane" => lane.as_str())
-        .increment(jobs as u64);
+    metrics::counter!("latchkey_queue_push_failures_total", "lane" => lane.as_str()).increment(jobs as u64);
 }

@@ -50,11 +50,7 @@ impl Takeover {
     }
 
     /// Takes over at most `count` entries that have been pending for too long.
-    pub(super) async fn entries(
-        &mut self,
-        link: &Link,
-        count: usize,
-    ) -> Result<Vec<Entry>, QueueError> {
+    pub(super) async fn entries(&mut self, link: &Link, count: usize) -> Result<Vec<Entry>, QueueError> {
         if self.cursor == BEGINNING {
             self.remove_forgotten(link).await?;
         }
@@ -80,11 +76,7 @@ impl Takeover {
         let entries = entry::parse(entries);
         if !entries.is_empty() {
             let (lane, jobs) = (link.lane.as_str(), entries.len());
-            tracing::info!(
-                lane,
-                jobs,
-                "took over jobs of a worker that did not finish them"
-            );
+            tracing::info!(lane, jobs, "took over jobs of a worker that did not finish them");
         }
         Ok(entries)
     }
@@ -93,12 +85,7 @@ impl Takeover {
     /// neither is the name of a process that is gone.
     async fn remove_forgotten(&self, link: &Link) -> Result<(), QueueError> {
         let mut names = Vec::new();
-        for StreamInfoConsumer {
-            name,
-            pending,
-            idle,
-        } in consumers(link).await?
-        {
+        for StreamInfoConsumer { name, pending, idle } in consumers(link).await? {
             let idle = Duration::from_millis(idle as u64);
             if name != self.consumer && pending == 0 && idle > self.min_idle {
                 names.push(name);

@@ -39,11 +39,11 @@ pub struct Consumer {
 /// # Errors
 ///
 /// If the apalis backend cannot be set up.
-pub fn consume(
-    settings: &Settings,
-    lane: Lane,
-    options: ConsumerOptions,
-) -> Result<Consumer, QueueError> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "names a run of the process, which is no row with an id"
+)]
+pub fn consume(settings: &Settings, lane: Lane, options: ConsumerOptions) -> Result<Consumer, QueueError> {
     let link = Link::new(settings, lane);
     let fetching = Fetching {
         options,
@@ -139,7 +139,6 @@ where
         .await;
     if outcome.is_err() {
         tracing::error!(lane = lane.as_str(), job = %job.0, "handler panicked");
-        metrics::counter!("latchkey_queue_handler_panics_total", "lane" => lane.as_str())
-            .increment(1);
+        metrics::counter!("latchkey_queue_handler_panics_total", "lane" => lane.as_str()).increment(1);
     }
 }

@@ -48,7 +48,11 @@ mod tests {
 
     #[test]
     fn s27_platform_permissions_exist_in_the_platforms_tenant_only() {
-        let granted = |is_platform| Builtin::Owner.permissions(is_platform).any(|name| name == "tenants:write");
+        let granted = |is_platform| {
+            Builtin::Owner
+                .permissions(is_platform)
+                .any(|name| name == "tenants:write")
+        };
         assert!(granted(true));
         assert!(!granted(false));
     }

@@ -41,8 +41,16 @@ pub struct Held {
 /// Creates the built-in roles of the change's tenant.
 pub(crate) async fn create_builtin(change: &Change<'_>) -> Result<BuiltinRoles, DbErr> {
     let id = || RoleId::new(change.now, &*change.context.random);
-    let roles = BuiltinRoles { owner: id(), admin: id(), member: id() };
-    let rows = [(roles.owner, Builtin::Owner), (roles.admin, Builtin::Admin), (roles.member, Builtin::Member)];
+    let roles = BuiltinRoles {
+        owner: id(),
+        admin: id(),
+        member: id(),
+    };
+    let rows = [
+        (roles.owner, Builtin::Owner),
+        (roles.admin, Builtin::Admin),
+        (roles.member, Builtin::Member),
+    ];
     store::insert_builtin(&change.tx, change.tenant, change.now, &rows).await?;
     Ok(roles)
 }
@@ -50,7 +58,9 @@ pub(crate) async fn create_builtin(change: &Change<'_>) -> Result<BuiltinRoles, 
 /// The id of one of the tenant's built-in roles.
 pub(crate) async fn builtin_id(tx: &Tx, tenant: TenantId, role: Builtin) -> Result<RoleId, DbErr> {
     let missing = || DbErr::RecordNotFound(format!("role {}", role.as_str()));
-    store::find_id(tx, tenant, role.as_str()).await?.ok_or_else(missing)
+    store::find_id(tx, tenant, role.as_str())
+        .await?
+        .ok_or_else(missing)
 }
 
 /// Gives the user the roles; one that is held already, or is gone, changes nothing.
@@ -62,10 +72,15 @@ pub(crate) async fn assign(change: &Change<'_>, user: UserId, roles: &[RoleId]) 
 /// What the user holds in the tenant.
 pub(crate) async fn held(tx: &Tx, tenant: TenantId, is_platform: bool, user: UserId) -> Result<Held, DbErr> {
     let rows = store::held(tx, tenant, user).await?;
-    let granted = rows.iter().flat_map(|row| match Builtin::parse(&row.name).filter(|_| row.builtin) {
-        Some(role) => role.permissions(is_platform).map(str::to_owned).collect(),
-        None => row.permissions.clone(),
-    });
+    let granted = rows
+        .iter()
+        .flat_map(|row| match Builtin::parse(&row.name).filter(|_| row.builtin) {
+            Some(role) => role.permissions(is_platform).map(str::to_owned).collect(),
+            None => row.permissions.clone(),
+        });
     let permissions = granted.collect();
-    Ok(Held { roles: rows.into_iter().map(|row| row.name).collect(), permissions })
+    Ok(Held {
+        roles: rows.into_iter().map(|row| row.name).collect(),
+        permissions,
+    })
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect,
-    raw_sql,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter,
+    QuerySelect, raw_sql,
 };
 use uuid::Uuid;
 
@@ -28,14 +28,18 @@ pub(super) async fn insert_builtin(
         permissions: Set(Vec::new()),
         created_at: Set(now),
     });
-    role::Entity::insert_many(rows).exec_without_returning(tx).await.map(drop)
+    role::Entity::insert_many(rows)
+        .exec_without_returning(tx)
+        .await
+        .map(drop)
 }
 
 pub(super) async fn find_id(tx: &Tx, tenant: TenantId, name: &str) -> Result<Option<RoleId>, DbErr> {
     role::Entity::find()
         .select_only()
         .column(role::Column::Id)
-        .filter(role::Column::TenantId.eq(tenant).and(role::Column::Name.eq(name)))
+        .filter(role::Column::TenantId.eq(tenant))
+        .filter(role::Column::Name.eq(name))
         .into_tuple()
         .one(tx)
         .await

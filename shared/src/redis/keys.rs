@@ -15,6 +15,10 @@ impl Keys {
         Self(prefix.into())
     }
 
+    pub(super) fn prefix(&self) -> &str {
+        &self.0
+    }
+
     // Stream, trimmed to about 100,000 entries: tells every API process of revocations and changes at once.
     // PostgreSQL holds the same for whoever misses it.
     /// The stream of signals.
@@ -22,11 +26,11 @@ impl Keys {
     pub fn signals(&self) -> String {
         format!("{}:{{signals}}", self.0)
     }
+}
 
-    // Stream, entries deleted as they are acknowledged: the ids of work that is due. PostgreSQL holds the work.
-    /// The stream of one lane of the queue.
-    #[must_use]
-    pub fn queue(&self, lane: &str) -> String {
-        format!("{}:{{queue}}:{lane}", self.0)
-    }
+// Stream, entries deleted as they are acknowledged: the ids of work that is due. PostgreSQL holds the work.
+/// The stream of one lane of the queue.
+#[must_use]
+pub fn queue(prefix: &str, lane: &str) -> String {
+    format!("{prefix}:{{queue}}:{lane}")
 }

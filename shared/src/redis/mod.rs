@@ -9,7 +9,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-use crate::config;
+use crate::{config, queue};
 use keys::Keys;
 
 /// A connection that heals itself, and the names of the keys behind it.
@@ -33,7 +33,20 @@ impl Redis {
             .set_response_timeout(Some(Duration::from_millis(500)))
             .set_number_of_retries(1);
         let connection = ConnectionManager::new_lazy_with_config(client.clone(), options)?;
-        Ok(Self { client, connection, keys: Keys::new(&settings.key_prefix) })
+        Ok(Self {
+            client,
+            connection,
+            keys: Keys::new(&settings.key_prefix),
+        })
+    }
+
+    /// Where the queue's own connections go.
+    #[must_use]
+    pub fn queue_settings(&self) -> queue::Settings {
+        queue::Settings {
+            client: self.client.clone(),
+            prefix: self.keys.prefix().to_owned(),
+        }
     }
 
     /// The shared connection: for commands that answer at once.

@@ -7,8 +7,8 @@
 //! What must never happen: two live refresh tokens in one family; an access token that outlives its session by
 //! more than a moment, on any process; a used refresh token that works again once its grace is over.
 
-mod rotation;
 mod revoked;
+mod rotation;
 mod store;
 
 use chrono::{DateTime, Utc};
@@ -83,13 +83,33 @@ pub(crate) async fn begin(change: &mut Change<'_>, user: UserId) -> Result<Live,
     let token = Token::new(Kind::Refresh, change.tenant, &*change.context.random);
     let refresh_expires_at = (change.now + tokens.refresh_ttl).min(ends_at);
     keep(change, id, &token, refresh_expires_at).await?;
-    audit::record(change, Record::success("session.create", "session", id.0, json!({ "user_id": user }))).await?;
-    outbox::emit(change, EventType::SessionCreated, &json!({ "session_id": id, "user_id": user })).await?;
-    Ok(Live { id, user, ends_at, refresh_token: token.into_text(), refresh_expires_at })
+    audit::record(
+        change,
+        Record::success("session.create", "session", id.0, json!({ "user_id": user })),
+    )
+    .await?;
+    outbox::emit(
+        change,
+        EventType::SessionCreated,
+        &json!({ "session_id": id, "user_id": user }),
+    )
+    .await?;
+    Ok(Live {
+        id,
+        user,
+        ends_at,
+        refresh_token: token.into_text(),
+        refresh_expires_at,
+    })
 }
 
 /// Stores the hash of a family's new live token.
-async fn keep(change: &Change<'_>, id: SessionId, token: &Token, expires_at: DateTime<Utc>) -> Result<(), DbErr> {
+async fn keep(
+    change: &Change<'_>,
+    id: SessionId,
+    token: &Token,
+    expires_at: DateTime<Utc>,
+) -> Result<(), DbErr> {
     let row = refresh_token::ActiveModel {
         hash: Set(token.hash()),
         tenant_id: Set(change.tenant),
@@ -102,12 +122,20 @@ async fn keep(change: &Change<'_>, id: SessionId, token: &Token, expires_at: Dat
 }
 
 /// Ends a session, and with it its refresh and access tokens. Ending an ended session changes nothing.
-pub(crate) async fn revoke(change: &mut Change<'_>, id: SessionId, reason: RevokeReason) -> Result<(), Internal> {
+pub(crate) async fn revoke(
+    change: &mut Change<'_>,
+    id: SessionId,
+    reason: RevokeReason,
+) -> Result<(), Internal> {
     let Some(user) = store::revoke(&change.tx, change.tenant, id, reason.as_str(), change.now).await? else {
         return Ok(());
     };
     let detail = json!({ "session_id": id, "user_id": user, "reason": reason.as_str() });
-    audit::record(change, Record::success("session.revoke", "session", id.0, detail.clone())).await?;
+    audit::record(
+        change,
+        Record::success("session.revoke", "session", id.0, detail.clone()),
+    )
+    .await?;
     outbox::emit(change, EventType::SessionRevoked, &detail).await?;
     change.signal(SignalKind::SessionRevoked, id.0).await?;
     Ok(())

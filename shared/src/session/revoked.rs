@@ -26,7 +26,9 @@ impl RevokedSessions {
     #[must_use]
     pub fn new(signals: Arc<Signals>, access_ttl: Duration) -> Self {
         // No bound on the number: to forget one early would revive its tokens.
-        let ended = Cache::builder().time_to_live(access_ttl + Duration::from_secs(60)).build();
+        let ended = Cache::builder()
+            .time_to_live(access_ttl + Duration::from_secs(60))
+            .build();
         let set = ended.clone();
         signals.listen(move |signal| {
             if signal.kind == SignalKind::SessionRevoked {
@@ -44,6 +46,10 @@ impl RevokedSessions {
         if self.ended.contains_key(&session.0) {
             return Ok(true);
         }
-        if self.signals.is_fresh() { Ok(false) } else { Err(Stale) }
+        if self.signals.is_fresh() {
+            Ok(false)
+        } else {
+            Err(Stale)
+        }
     }
 }

@@ -40,10 +40,14 @@ pub enum Rotated {
 /// [`RefreshError::Invalid`]; nothing was changed then.
 pub async fn rotate(change: &mut Change<'_>, token: &Token) -> Result<Rotated, RefreshError> {
     let used_now = store::use_token(&change.tx, change.tenant, &token.hash(), change.now).await?;
-    let found = store::find_token(&change.tx, change.tenant, &token.hash()).await?.ok_or(RefreshError::Invalid)?;
+    let found = store::find_token(&change.tx, change.tenant, &token.hash())
+        .await?
+        .ok_or(RefreshError::Invalid)?;
     // Holds the row: a revocation either was committed before and is seen here, or waits and ends what follows.
     let session = store::hold_live(&change.tx, change.tenant, found.session_id, change.now).await?;
-    let Some(session) = session else { return Err(RefreshError::Invalid) };
+    let Some(session) = session else {
+        return Err(RefreshError::Invalid);
+    };
     let tokens = &change.context.config.tokens;
     let refresh_expires_at = (change.now + tokens.refresh_ttl).min(session.expires_at);
 
@@ -52,7 +56,9 @@ pub async fn rotate(change: &mut Change<'_>, token: &Token) -> Result<Rotated, R
         keep(change, found.session_id, &successor, refresh_expires_at).await?;
         successor
     } else {
-        let Some(used_at) = found.used_at else { return Err(RefreshError::Invalid) };
+        let Some(used_at) = found.used_at else {
+            return Err(RefreshError::Invalid);
+        };
         if change.now - used_at > chrono::TimeDelta::from_std(tokens.refresh_grace).unwrap_or_default() {
             revoke(change, found.session_id, RevokeReason::RefreshTokenReuse).await?;
             return Ok(Rotated::Reused(session.user_id));
@@ -72,7 +78,10 @@ pub async fn rotate(change: &mut Change<'_>, token: &Token) -> Result<Rotated, R
 async fn known_successor(change: &Change<'_>, token: &Token) -> Result<Token, RefreshError> {
     for key in change.context.config.secrets.data_keys.iter() {
         let successor = token.successor(key);
-        if store::find_token(&change.tx, change.tenant, &successor.hash()).await?.is_some() {
+        if store::find_token(&change.tx, change.tenant, &successor.hash())
+            .await?
+            .is_some()
+        {
             return Ok(successor);
         }
     }

@@ -10,7 +10,12 @@ use crate::{
 };
 
 /// Marks the token as used; of many callers at once, one is told that it did.
-pub(super) async fn use_token(tx: &Tx, tenant: TenantId, hash: &[u8], now: DateTime<Utc>) -> Result<bool, DbErr> {
+pub(super) async fn use_token(
+    tx: &Tx,
+    tenant: TenantId,
+    hash: &[u8],
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
     let hash = hash.to_vec();
     let done = tx
         .execute_raw(raw_sql!(

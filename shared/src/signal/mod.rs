@@ -80,7 +80,11 @@ pub struct Signals {
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { listeners: RwLock::default(), started: Instant::now(), heard_millis: AtomicU64::new(0) }
+        Self {
+            listeners: RwLock::default(),
+            started: Instant::now(),
+            heard_millis: AtomicU64::new(0),
+        }
     }
 }
 
@@ -121,17 +125,30 @@ impl Signals {
             self.apply(signal);
         }
         let mut pipeline = redis::pipe();
-        for Signal { tenant, kind, subject } in signals {
+        for Signal {
+            tenant,
+            kind,
+            subject,
+        } in signals
+        {
             pipeline.xadd_maxlen(
                 redis.keys.signals(),
                 StreamMaxlen::Approx(STREAM_LENGTH),
                 "*",
-                &[("tenant", tenant.0.to_string()), ("kind", kind.as_str().to_owned()), ("subject", subject.to_string())],
+                &[
+                    ("tenant", tenant.0.to_string()),
+                    ("kind", kind.as_str().to_owned()),
+                    ("subject", subject.to_string()),
+                ],
             );
         }
-        let appended = tokio::time::timeout(APPEND_TIMEOUT, pipeline.exec_async(&mut redis.connection())).await;
+        let appended =
+            tokio::time::timeout(APPEND_TIMEOUT, pipeline.exec_async(&mut redis.connection())).await;
         if !matches!(appended, Ok(Ok(()))) {
-            tracing::warn!(?appended, "signals were not appended to the stream; others read them from PostgreSQL");
+            tracing::warn!(
+                ?appended,
+                "signals were not appended to the stream; others read them from PostgreSQL"
+            );
         }
     }
 }

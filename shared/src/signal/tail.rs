@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use redis::{
     AsyncCommands, RedisError,
     aio::ConnectionManager,
-    streams::{StreamReadOptions, StreamReadReply, StreamRangeReply},
+    streams::{StreamRangeReply, StreamReadOptions, StreamReadReply},
 };
 use sea_orm::{DbErr, FromQueryResult, raw_sql};
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,11 @@ pub async fn tail(
 async fn poll(signals: Arc<Signals>, postgres: Postgres, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
     // Everything up to the start was read by the caller; what was in flight then lies within the overlap.
     let mut since = clock.now();
-    while shutdown.run_until_cancelled(tokio::time::sleep(POLL)).await.is_some() {
+    while shutdown
+        .run_until_cancelled(tokio::time::sleep(POLL))
+        .await
+        .is_some()
+    {
         let now = clock.now();
         match read_rows(&signals, &postgres, since - OVERLAP, now).await {
             Ok(()) => {
@@ -80,9 +84,18 @@ async fn read_rows(
     ))
     .all(&tx)
     .await?;
-    for Row { tenant_id, kind, subject_id } in rows {
+    for Row {
+        tenant_id,
+        kind,
+        subject_id,
+    } in rows
+    {
         match SignalKind::parse(&kind) {
-            Some(kind) => signals.apply(&Signal { tenant: tenant_id, kind, subject: subject_id }),
+            Some(kind) => signals.apply(&Signal {
+                tenant: tenant_id,
+                kind,
+                subject: subject_id,
+            }),
             None => tracing::debug!(kind, "a newer version's signal is not understood"),
         }
     }
@@ -92,7 +105,12 @@ async fn read_rows(
 async fn follow(signals: Arc<Signals>, redis: Redis, shutdown: CancellationToken) {
     let mut last = None;
     while !shutdown.is_cancelled() {
-        let Some(ended) = shutdown.run_until_cancelled(read_stream(&signals, &redis, &mut last)).await else { return };
+        let Some(ended) = shutdown
+            .run_until_cancelled(read_stream(&signals, &redis, &mut last))
+            .await
+        else {
+            return;
+        };
         if let Err(error) = ended {
             tracing::warn!(%error, "the stream of signals was lost; PostgreSQL is read meanwhile");
         }
@@ -113,7 +131,11 @@ async fn read_stream(signals: &Signals, redis: &Redis, last: &mut Option<String>
         let reply: Option<StreamReadReply> = connection.xread_options(&[&key], &[&from], &options).await?;
         signals.heard();
         *last = Some(from);
-        for entry in reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids) {
+        for entry in reply
+            .into_iter()
+            .flat_map(|reply| reply.keys)
+            .flat_map(|stream| stream.ids)
+        {
             if let Some(signal) = parse(&entry) {
                 signals.apply(&signal);
             }
@@ -124,12 +146,20 @@ async fn read_stream(signals: &Signals, redis: &Redis, last: &mut Option<String>
 
 async fn end(connection: &mut ConnectionManager, key: &str) -> Result<String, RedisError> {
     let newest: StreamRangeReply = connection.xrevrange_count(key, "+", "-", 1).await?;
-    Ok(newest.ids.into_iter().next().map_or_else(|| "0-0".to_owned(), |entry| entry.id))
+    Ok(newest
+        .ids
+        .into_iter()
+        .next()
+        .map_or_else(|| "0-0".to_owned(), |entry| entry.id))
 }
 
 fn parse(entry: &redis::streams::StreamId) -> Option<Signal> {
     let tenant = entry.get::<String>("tenant")?.parse().ok().map(TenantId)?;
     let kind = SignalKind::parse(&entry.get::<String>("kind")?)?;
     let subject = entry.get::<String>("subject")?.parse().ok()?;
-    Some(Signal { tenant, kind, subject })
+    Some(Signal {
+        tenant,
+        kind,
+        subject,
+    })
 }

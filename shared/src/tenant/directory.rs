@@ -53,7 +53,10 @@ impl Directory {
     /// An empty directory that listens for changes.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        let known = Cache::builder().max_capacity(CAPACITY).time_to_live(LIFETIME).build();
+        let known = Cache::builder()
+            .max_capacity(CAPACITY)
+            .time_to_live(LIFETIME)
+            .build();
         forget_on_change(&known, &context.signals);
         Self { context, known }
     }
@@ -62,21 +65,36 @@ impl Directory {
     ///
     /// # Errors
     /// When it is not clear which, does not exist or is suspended.
-    pub async fn resolve(&self, header: Option<&str>, host: Option<&str>) -> Result<Arc<Tenant>, ResolveError> {
+    pub async fn resolve(
+        &self,
+        header: Option<&str>,
+        host: Option<&str>,
+    ) -> Result<Arc<Tenant>, ResolveError> {
         let named = self.named(header, host).await?;
         let tenant = match (named, &self.context.config.tenancy.default_tenant) {
             (Some(tenant), _) => tenant,
-            (None, Some(slug)) => self.find(Name::Slug(slug.clone())).await?.ok_or(ResolveError::Unknown)?,
+            (None, Some(slug)) => self
+                .find(Name::Slug(slug.clone()))
+                .await?
+                .ok_or(ResolveError::Unknown)?,
             (None, None) => return Err(ResolveError::Required),
         };
-        if tenant.status == TenantStatus::Suspended { Err(ResolveError::Suspended) } else { Ok(tenant) }
+        if tenant.status == TenantStatus::Suspended {
+            Err(ResolveError::Suspended)
+        } else {
+            Ok(tenant)
+        }
     }
 
     /// The tenant that the request names by itself: a credential of another tenant is refused in it.
     ///
     /// # Errors
     /// When it names one that does not exist, or two.
-    pub async fn named(&self, header: Option<&str>, host: Option<&str>) -> Result<Option<Arc<Tenant>>, ResolveError> {
+    pub async fn named(
+        &self,
+        header: Option<&str>,
+        host: Option<&str>,
+    ) -> Result<Option<Arc<Tenant>>, ResolveError> {
         let base_domain = self.context.config.tenancy.base_domain.as_deref();
         let Named { header, host } = naming::read(header, host, base_domain);
         let by_header = match header {
@@ -107,7 +125,11 @@ impl Directory {
         if let Some(known) = self.known.get(&name) {
             return Ok(known);
         }
-        let tx = self.context.postgres.cross_tenant(CrossTenant::ResolveTenant).await?;
+        let tx = self
+            .context
+            .postgres
+            .cross_tenant(CrossTenant::ResolveTenant)
+            .await?;
         let row = match &name {
             Name::Id(id) => store::find(&tx, *id).await?,
             Name::Slug(slug) => store::find_by_slug(&tx, slug).await?,

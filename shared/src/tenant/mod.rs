@@ -16,12 +16,12 @@ pub(crate) mod store;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::service::found;
 pub use self::{
     directory::{Directory, ResolveError},
     service::{CreateTenant, TenantError, create, get, list},
     slug::{InvalidSlug, Slug},
 };
-pub(crate) use self::service::found;
 pub use crate::entity::TenantStatus;
 use crate::{entity::tenant, id::TenantId};
 
@@ -91,7 +91,23 @@ impl TryFrom<tenant::Model> for Tenant {
     type Error = serde_json::Error;
 
     fn try_from(row: tenant::Model) -> Result<Self, Self::Error> {
-        let tenant::Model { id, slug, name, status, settings, created_at, updated_at } = row;
-        Ok(Self { id, slug, name, status, settings: serde_json::from_value(settings)?, created_at, updated_at })
+        let tenant::Model {
+            id,
+            slug,
+            name,
+            status,
+            settings,
+            created_at,
+            updated_at,
+        } = row;
+        Ok(Self {
+            id,
+            slug,
+            name,
+            status,
+            settings: serde_json::from_value(settings)?,
+            created_at,
+            updated_at,
+        })
     }
 }

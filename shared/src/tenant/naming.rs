@@ -24,7 +24,10 @@ pub(super) struct Named {
 
 pub(super) fn read(header: Option<&str>, host: Option<&str>, base_domain: Option<&str>) -> Named {
     Named {
-        header: header.map(str::trim).filter(|text| !text.is_empty()).map(id_or_slug),
+        header: header
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(id_or_slug),
         host: host.and_then(|host| by_host(host, base_domain)),
     }
 }
@@ -43,7 +46,9 @@ fn by_host(host: &str, base_domain: Option<&str>) -> Option<Name> {
     if domain.is_empty() || domain.len() > 253 || is_address {
         return None;
     }
-    let Some(base) = base_domain else { return Some(Name::Domain(domain)) };
+    let Some(base) = base_domain else {
+        return Some(Name::Domain(domain));
+    };
     if domain == base {
         return None;
     }
@@ -70,7 +75,10 @@ mod tests {
 
     #[test]
     fn a_host_names_a_tenant_by_its_label_below_the_base_domain() {
-        assert_eq!(host("acme.example.test:8443"), Some(Name::Slug("acme".to_owned())));
+        assert_eq!(
+            host("acme.example.test:8443"),
+            Some(Name::Slug("acme".to_owned()))
+        );
         assert_eq!(host("ACME.Example.Test."), Some(Name::Slug("acme".to_owned())));
         assert_eq!(host("example.test"), None);
     }
@@ -92,8 +100,14 @@ mod tests {
     #[test]
     fn the_header_takes_an_id_or_a_slug() {
         let id = Uuid::from_u128(1);
-        assert_eq!(read(Some(&id.to_string()), None, None).header, Some(Name::Id(TenantId(id))));
-        assert_eq!(read(Some(" Acme "), None, None).header, Some(Name::Slug("acme".to_owned())));
+        assert_eq!(
+            read(Some(&id.to_string()), None, None).header,
+            Some(Name::Id(TenantId(id)))
+        );
+        assert_eq!(
+            read(Some(" Acme "), None, None).header,
+            Some(Name::Slug("acme".to_owned()))
+        );
         assert_eq!(read(Some(""), None, None).header, None);
     }
 }

@@ -56,8 +56,9 @@ pub async fn create(
     request: CreateTenant,
 ) -> Result<Tenant, TenantError> {
     let id = TenantId::new(context.clock.now(), &*context.random);
-    let mut change =
-        context.cross_tenant_change(CrossTenant::Administration, id, caller.actor(), origin).await?;
+    let mut change = context
+        .cross_tenant_change(CrossTenant::Administration, id, caller.actor(), origin)
+        .await?;
     let tenant = found(&change, &request.slug, request.name).await?;
     let roles = rbac::create_builtin(&change).await?;
     let detail = json!({ "slug": tenant.slug, "name": tenant.name });
@@ -95,7 +96,11 @@ pub(crate) async fn found(change: &Change<'_>, slug: &Slug, name: String) -> Res
 ///
 /// # Errors
 /// [`TenantError::NotFound`].
-pub async fn get(context: &Context, _: &Authorized<TenantsRead>, id: TenantId) -> Result<Tenant, TenantError> {
+pub async fn get(
+    context: &Context,
+    _: &Authorized<TenantsRead>,
+    id: TenantId,
+) -> Result<Tenant, TenantError> {
     let tx = context.postgres.cross_tenant(CrossTenant::Administration).await?;
     let row = store::find(&tx, id).await?.ok_or(TenantError::NotFound)?;
     Ok(Tenant::try_from(row)?)
@@ -112,6 +117,9 @@ pub async fn list(
 ) -> Result<Page<Tenant>, TenantError> {
     let tx = context.postgres.cross_tenant(CrossTenant::Administration).await?;
     let rows = store::list(&tx, page).await?;
-    let tenants = rows.into_iter().map(Tenant::try_from).collect::<Result<Vec<_>, _>>()?;
+    let tenants = rows
+        .into_iter()
+        .map(Tenant::try_from)
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(Page::cut(tenants, page, |tenant| tenant.id.0))
 }

@@ -6,11 +6,15 @@ pub struct Slug(String);
 
 /// The text is no slug.
 #[derive(Debug, thiserror::Error)]
-#[error("a slug is 3 to 63 lower-case letters, digits and hyphens, begins with a letter and does not end with a hyphen")]
+#[error(
+    "a slug is 3 to 63 lower-case letters, digits and hyphens, begins with a letter and does not end with a hyphen"
+)]
 pub struct InvalidSlug;
 
 /// Labels that would be mistaken for something of the operator's.
-const RESERVED: &[&str] = &["admin", "api", "app", "auth", "docs", "login", "mail", "status", "www"];
+const RESERVED: &[&str] = &[
+    "admin", "api", "app", "auth", "docs", "login", "mail", "status", "www",
+];
 
 impl Slug {
     /// Reads a slug.
@@ -45,7 +49,9 @@ mod tests {
             assert!(Slug::parse(text).is_ok(), "{text}");
         }
         let long = "a".repeat(64);
-        for text in ["", "ab", "Acme", "-abc", "abc-", "a.b", "a b", "1abc", "www", &long] {
+        for text in [
+            "", "ab", "Acme", "-abc", "abc-", "a.b", "a b", "1abc", "www", &long,
+        ] {
             assert!(Slug::parse(text).is_err(), "{text}");
         }
     }

@@ -17,12 +17,17 @@ pub(crate) async fn find(tx: &Tx, id: TenantId) -> Result<Option<tenant::Model>,
 }
 
 pub(crate) async fn find_by_slug(tx: &Tx, slug: &str) -> Result<Option<tenant::Model>, DbErr> {
-    tenant::Entity::find().filter(tenant::Column::Slug.eq(slug)).one(tx).await
+    tenant::Entity::find()
+        .filter(tenant::Column::Slug.eq(slug))
+        .one(tx)
+        .await
 }
 
 pub(crate) async fn find_by_domain(tx: &Tx, domain: &str) -> Result<Option<tenant::Model>, DbErr> {
-    let proven = tenant_domain::Column::Domain.eq(domain).and(tenant_domain::Column::VerifiedAt.is_not_null());
-    match tenant_domain::Entity::find().filter(proven).one(tx).await? {
+    let proven = tenant_domain::Entity::find()
+        .filter(tenant_domain::Column::Domain.eq(domain))
+        .filter(tenant_domain::Column::VerifiedAt.is_not_null());
+    match proven.one(tx).await? {
         Some(row) => find(tx, row.tenant_id).await,
         None => Ok(None),
     }

@@ -38,7 +38,10 @@ impl Email {
         if canonical.len() > MAX_BYTES || local.starts_with('"') {
             return Err(InvalidEmail);
         }
-        Ok(Self { written: written.to_owned(), canonical })
+        Ok(Self {
+            written: written.to_owned(),
+            canonical,
+        })
     }
 
     /// As it was written: where mail goes.
@@ -65,17 +68,35 @@ mod tests {
     #[test]
     fn s06_spellings_of_one_address_have_one_canonical_form() {
         let ada = Some("ada@xn--bcher-kva.example".to_owned());
-        for text in ["ada@bücher.example", " ADA@BÜCHER.example ", "ａｄａ@bücher.example", "Ada@xn--bcher-kva.example."] {
+        for text in [
+            "ada@bücher.example",
+            " ADA@BÜCHER.example ",
+            "ａｄａ@bücher.example",
+            "Ada@xn--bcher-kva.example.",
+        ] {
             assert_eq!(canonical(text), ada, "{text}");
         }
         // A precomposed letter and a letter with a combining accent.
-        assert_eq!(canonical("ren\u{e9}@a.example"), canonical("rene\u{301}@A.example"));
+        assert_eq!(
+            canonical("ren\u{e9}@a.example"),
+            canonical("rene\u{301}@A.example")
+        );
     }
 
     #[test]
     fn what_no_mail_could_reach_is_refused() {
         let long = format!("{}@a.example", "a".repeat(250));
-        for text in ["", "ada", "@a.example", "ada@", "a b@c.example", "Ada <ada@a.example>", "a@b@c", "a\n@b.c", &long] {
+        for text in [
+            "",
+            "ada",
+            "@a.example",
+            "ada@",
+            "a b@c.example",
+            "Ada <ada@a.example>",
+            "a@b@c",
+            "a\n@b.c",
+            &long,
+        ] {
             assert_eq!(canonical(text), None, "{text}");
         }
     }

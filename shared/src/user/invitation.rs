@@ -42,8 +42,25 @@ pub async fn invite(
     };
     row.insert(&change.tx).await?;
     let expires_at = change.now + change.context.config.tokens.invitation_ttl;
-    let token = one_time::issue(change, Purpose::AcceptInvitation, id.0, email.canonical(), expires_at).await?;
-    mail::queue(change, &tenant.name, email.written(), Letter::Invitation { token, inviter: None }).await?;
-    audit::record(change, Record::success("invitation.create", "invitation", id.0, json!({}))).await?;
+    let token = one_time::issue(
+        change,
+        Purpose::AcceptInvitation,
+        id.0,
+        email.canonical(),
+        expires_at,
+    )
+    .await?;
+    mail::queue(
+        change,
+        &tenant.name,
+        email.written(),
+        Letter::Invitation { token, inviter: None },
+    )
+    .await?;
+    audit::record(
+        change,
+        Record::success("invitation.create", "invitation", id.0, json!({})),
+    )
+    .await?;
     Ok(id)
 }

@@ -56,6 +56,14 @@ impl From<user::Model> for User {
             created_at,
             updated_at,
         } = row;
-        Self { id, email, name, status, email_verified_at, created_at, updated_at }
+        Self {
+            id,
+            email,
+            name,
+            status,
+            email_verified_at,
+            created_at,
+            updated_at,
+        }
     }
 }

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, TryInsertResult, raw_sql,
-    sea_query::OnConflict,
 };
 
 use super::UserStatus;
@@ -14,12 +13,22 @@ use crate::{
 };
 
 pub(crate) async fn find(tx: &Tx, tenant: TenantId, id: UserId) -> Result<Option<user::Model>, DbErr> {
-    user::Entity::find_by_id(id).filter(user::Column::TenantId.eq(tenant)).one(tx).await
+    user::Entity::find_by_id(id)
+        .filter(user::Column::TenantId.eq(tenant))
+        .one(tx)
+        .await
 }
 
-pub(crate) async fn find_by_email(tx: &Tx, tenant: TenantId, canonical: &str) -> Result<Option<user::Model>, DbErr> {
-    let named = user::Column::TenantId.eq(tenant).and(user::Column::EmailCanonical.eq(canonical));
-    user::Entity::find().filter(named).one(tx).await
+pub(crate) async fn find_by_email(
+    tx: &Tx,
+    tenant: TenantId,
+    canonical: &str,
+) -> Result<Option<user::Model>, DbErr> {
+    user::Entity::find()
+        .filter(user::Column::TenantId.eq(tenant))
+        .filter(user::Column::EmailCanonical.eq(canonical))
+        .one(tx)
+        .await
 }
 
 /// Writes the row unless the address is taken; says whether it did.
@@ -48,8 +57,11 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         created_at: Set(created_at),
         updated_at: Set(updated_at),
     };
-    let taken = OnConflict::columns([user::Column::TenantId, user::Column::EmailCanonical]).do_nothing().to_owned();
-    let written = user::Entity::insert(row).on_conflict(taken).do_nothing().exec_without_returning(tx).await?;
+    let address = [user::Column::TenantId, user::Column::EmailCanonical];
+    let written = user::Entity::insert(row)
+        .on_conflict_do_nothing_on(address)
+        .exec_without_returning(tx)
+        .await?;
     Ok(matches!(written, TryInsertResult::Inserted(1)))
 }
 
@@ -90,7 +102,10 @@ pub(crate) async fn find_invitation(
     tenant: TenantId,
     id: InvitationId,
 ) -> Result<Option<invitation::Model>, DbErr> {
-    invitation::Entity::find_by_id(id).filter(invitation::Column::TenantId.eq(tenant)).one(tx).await
+    invitation::Entity::find_by_id(id)
+        .filter(invitation::Column::TenantId.eq(tenant))
+        .one(tx)
+        .await
 }
 
 pub(crate) async fn accept_invitation(

@@ -1,0 +1,4 @@
+//! The shared crate against real servers.
+
+mod layers;
+mod queue;
