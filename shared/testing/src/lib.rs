@@ -20,7 +20,11 @@
 
 mod bed;
 mod clock;
+mod mailbox;
+mod receiver;
 mod template;
 
 pub use bed::{Prove, TestBed, config};
 pub use clock::TestClock;
+pub use mailbox::{Mail, Mailbox};
+pub use receiver::{Answer, Received, Receiver};
