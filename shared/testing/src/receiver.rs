@@ -62,8 +62,13 @@ pub struct Received {
 
 impl Received {
     /// A header's value.
+    #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no header {name}")).to_str().unwrap()
+        self.headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no header {name}"))
+            .to_str()
+            .unwrap()
     }
 
     /// The body as JSON.
@@ -118,7 +123,13 @@ impl Receiver {
             Some(Duration::ZERO),
         );
         tasks.spawn(server);
-        Self { address, received: tokio::sync::Mutex::new(received), state, stop, tasks }
+        Self {
+            address,
+            received: tokio::sync::Mutex::new(received),
+            state,
+            stop,
+            tasks,
+        }
     }
 
     /// Where it listens.
@@ -141,7 +152,9 @@ impl Receiver {
     /// The next request.
     pub async fn next(&self) -> Received {
         let next = async { self.received.lock().await.recv().await.unwrap() };
-        tokio::time::timeout(DEADLINE, next).await.expect("a request in time")
+        tokio::time::timeout(DEADLINE, next)
+            .await
+            .expect("a request in time")
     }
 
     /// What has come since and was not asked for.
@@ -201,7 +214,10 @@ impl Endpoint for Handler {
             Answer::Endless => Response::builder().body(endless(Arc::clone(&state.streamed))),
             Answer::Status(status, headers, body) => {
                 let response = Response::builder().status(StatusCode::from_u16(status).unwrap());
-                headers.into_iter().fold(response, |response, (name, value)| response.header(name, value)).body(body)
+                headers
+                    .into_iter()
+                    .fold(response, |response, (name, value)| response.header(name, value))
+                    .body(body)
             }
         };
         state.at_once.fetch_sub(1, Ordering::SeqCst);
