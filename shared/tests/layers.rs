@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
         "telemetry",
     ],
     &["context"],
-    &["audit", "mail", "outbox", "webhook"],
+    &["audit", "mail", "outbox", "retention", "webhook"],
     &["rbac", "tenant", "user"],
     &["session"],
     &["auth"],

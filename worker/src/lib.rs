@@ -1,1 +1,141 @@
-//! Placeholder
+//! The worker: delivers webhooks and mail, finds again what was lost on the way, and clears away what has expired.
+//!
+//! It keeps nothing of its own. What is due stands in PostgreSQL; Redis says what to look at next; and any
+//! number of workers share both. Killed at any point, it loses nothing: its leases end, and another worker calls
+//! with the same id and the same bytes.
+//!
+//! What must never happen: two workers that send one delivery at the same time; a job whose failure takes the
+//! worker along; a call to an address inside the operator's network.
+
+mod deliver;
+pub mod listener;
+mod mail;
+mod sweep;
+
+use std::time::Duration;
+
+use latchkey_shared::{
+    context::Context,
+    queue::{self, ConsumerOptions, Job, Lane, QueueError},
+};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    deliver::{DeliverError, Lookup, SystemLookup},
+    mail::TransportError,
+};
+
+/// How much longer than the call a lease lasts: for the batches before and after it, and for clocks that differ.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+
+/// Why the worker could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The queue could not be set up.
+    #[error("queue: {0}")]
+    Queue(#[from] QueueError),
+    /// The HTTP client could not be set up.
+    #[error("webhooks: {0}")]
+    Deliver(#[from] DeliverError),
+    /// The mail transport could not be set up.
+    #[error("mail: {0}")]
+    Mail(#[from] TransportError),
+    /// A part of the worker ended, or panicked.
+    #[error("a part of the worker ended: {0}")]
+    Ended(#[from] tokio::task::JoinError),
+}
+
+/// Works until `shutdown` is cancelled; then takes no new job, and lets those that run come to their end for as long
+/// as `worker.drain` allows. Jobs that take longer are left to their leases.
+///
+/// # Errors
+/// When a part cannot be set up, or ends by itself. Neither PostgreSQL nor Redis being away makes it end.
+pub async fn run(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    run_with(context, SystemLookup, shutdown).await
+}
+
+/// As [`run`], with another way to resolve names.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    context: Context,
+    lookup: impl Lookup,
+    shutdown: CancellationToken,
+) -> Result<(), WorkerError> {
+    // Whoever drops this future ends what it started.
+    let stop = shutdown.child_token();
+    let _ended = stop.clone().drop_guard();
+    let (drain, many) = (context.config.worker.drain, context.config.worker.concurrency);
+    let few = many.div_ceil(4);
+    let mut parts = JoinSet::new();
+
+    let deliverer = deliver::Deliverer::new(&context, lookup)?;
+    for (lane, concurrency) in [(Lane::Fresh, many), (Lane::Retry, few)] {
+        let deliverer = deliverer.clone();
+        let handler = move |job| {
+            let deliverer = deliverer.clone();
+            async move { deliverer.handle(job).await }
+        };
+        spawn_lane(&mut parts, &context, lane, concurrency, &stop, handler)?;
+    }
+    let mailer = mail::Mailer::new(&context)?;
+    let handler = move |job| {
+        let mailer = mailer.clone();
+        async move { mailer.handle(job).await }
+    };
+    spawn_lane(&mut parts, &context, Lane::Mail, few, &stop, handler)?;
+    parts.spawn(sweep::run(context, stop.clone()));
+
+    let finished = async {
+        while let Some(part) = parts.join_next().await {
+            // One part less is no worker: the others stop as well, and whoever supervises the process starts it anew.
+            stop.cancel();
+            part??;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = finished => ended,
+        () = overdue(&stop, drain) => {
+            tracing::warn!(?drain, "jobs did not end in time; their leases will");
+            Ok(())
+        }
+    }
+}
+
+fn spawn_lane<Handler, Handled>(
+    parts: &mut JoinSet<Result<(), WorkerError>>,
+    context: &Context,
+    lane: Lane,
+    concurrency: usize,
+    stop: &CancellationToken,
+    handler: Handler,
+) -> Result<(), WorkerError>
+where
+    Handler: Fn(Job) -> Handled + Clone + Send + Sync + 'static,
+    Handled: Future<Output = ()> + Send + 'static,
+{
+    // A job that waits here behind a full set of slow calls must not be taken for a dead worker's.
+    let min_idle = lease(context) * 2 + context.config.worker.drain;
+    let options = ConsumerOptions {
+        concurrency,
+        min_idle,
+        ..ConsumerOptions::default()
+    };
+    let consumer = queue::consume(&context.redis.queue_settings(), lane, options)?;
+    let stop = stop.clone();
+    parts.spawn(async move { Ok(queue::run(lane.as_str(), consumer, stop, handler).await?) });
+    Ok(())
+}
+
+/// Until then nobody else takes over what this worker has claimed.
+fn lease(context: &Context) -> Duration {
+    context.config.webhooks.timeout.max(mail::TIMEOUT) + LEASE_MARGIN
+}
+
+async fn overdue(stop: &CancellationToken, drain: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(drain).await;
+}

@@ -1,0 +1,230 @@
+//! One call: signed, sent, and what there was to see of the answer.
+
+use std::{error::Error, io, time::Instant};
+
+use chrono::{DateTime, Utc};
+use latchkey_shared::{
+    config::KeyRing,
+    webhook::{retry, work::Claimed, work::Observed},
+};
+use reqwest::{
+    Client, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::guard::{Guard, NoAddress};
+
+/// As much of a response as is read and kept: an endless one costs no more.
+const KEPT_BODY: usize = 16 * 1024;
+const KEPT_HEADERS: usize = 50;
+const KEPT_VALUE: usize = 1024;
+const KEPT_DETAIL: usize = 500;
+
+/// A call that has ended.
+pub(super) struct Called {
+    pub(super) observed: Observed,
+    /// How long the receiver asks us to wait.
+    pub(super) retry_after: Option<std::time::Duration>,
+}
+
+impl Called {
+    /// Whether the endpoint took the event: any 2xx, as Standard Webhooks has it.
+    pub(super) fn succeeded(&self) -> bool {
+        self.observed.error_class.is_none()
+    }
+
+    /// Whether the endpoint wants no more of this (RFC 9110 section 15.5.11).
+    pub(super) fn is_gone(&self) -> bool {
+        self.observed.status == Some(StatusCode::GONE.as_u16())
+    }
+}
+
+/// Why there is no answer.
+struct Failure {
+    class: &'static str,
+    detail: String,
+}
+
+/// Calls the endpoint. The client's own timeout bounds it.
+pub(super) async fn call(
+    client: &Client,
+    guard: &Guard,
+    ring: &KeyRing,
+    claimed: &Claimed,
+    now: DateTime<Utc>,
+) -> Called {
+    let began = Instant::now();
+    let mut observed = Observed {
+        started_at: now,
+        duration: began.elapsed(),
+        status: None,
+        error_class: None,
+        error_detail: None,
+        address: None,
+        response_headers: Value::Object(Map::new()),
+        response_body: None,
+    };
+    let mut retry_after = None;
+    match send(client, guard, ring, claimed, now).await {
+        Ok(response) => {
+            let status = response.status();
+            observed.status = Some(status.as_u16());
+            observed.error_class = class_of(status);
+            observed.address = response.remote_addr().map(|address| address.to_string());
+            observed.response_headers = kept_headers(response.headers());
+            retry_after = wish(status, response.headers(), now);
+            observed.response_body = Some(kept_body(response).await);
+        }
+        Err(Failure { class, detail }) => {
+            observed.error_class = Some(class);
+            observed.error_detail = Some(cut(&detail, KEPT_DETAIL));
+        }
+    }
+    observed.duration = began.elapsed();
+    Called {
+        observed,
+        retry_after,
+    }
+}
+
+async fn send(
+    client: &Client,
+    guard: &Guard,
+    ring: &KeyRing,
+    claimed: &Claimed,
+    now: DateTime<Utc>,
+) -> Result<Response, Failure> {
+    let request = request(client, guard, ring, claimed, now)?;
+    client.execute(request).await.map_err(failure)
+}
+
+fn request(
+    client: &Client,
+    guard: &Guard,
+    ring: &KeyRing,
+    claimed: &Claimed,
+    now: DateTime<Utc>,
+) -> Result<Request, Failure> {
+    let unusable = |detail: String| Failure {
+        class: "other",
+        detail,
+    };
+    // A data key that is missing is the operator's to bring back; until then it is a failed attempt like others.
+    let (secret, own) = claimed.open(ring).map_err(|error| unusable(error.to_string()))?;
+    let url = Url::parse(&claimed.url).map_err(|error| unusable(error.to_string()))?;
+    guard.check_literal(&url).map_err(|error| no_address(&error))?;
+
+    let mut headers = HeaderMap::new();
+    for (name, value) in own {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    let (id, timestamp) = (claimed.event_id.to_string(), now.timestamp());
+    let signature = secret.sign(&id, timestamp, &claimed.body);
+    let timestamp = timestamp.to_string();
+    for (name, value) in [
+        ("webhook-id", id),
+        ("webhook-timestamp", timestamp),
+        ("webhook-signature", signature),
+    ] {
+        let value = HeaderValue::try_from(value).map_err(|error| unusable(error.to_string()))?;
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    client
+        .post(url)
+        .headers(headers)
+        .body(claimed.body.clone())
+        .build()
+        .map_err(failure)
+}
+
+fn class_of(status: StatusCode) -> Option<&'static str> {
+    match status {
+        _ if status.is_success() => None,
+        _ if status.is_redirection() => Some("redirect"),
+        _ => Some("http_status"),
+    }
+}
+
+fn wish(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Option<std::time::Duration> {
+    let asks = status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE;
+    let value = headers.get(RETRY_AFTER).filter(|_| asks)?;
+    retry::retry_after(value.to_str().ok()?, now)
+}
+
+fn kept_headers(headers: &HeaderMap) -> Value {
+    let mut kept = Map::new();
+    for (name, value) in headers.iter().take(KEPT_HEADERS) {
+        let value = cut(&String::from_utf8_lossy(value.as_bytes()), KEPT_VALUE);
+        match kept.get_mut(name.as_str()) {
+            Some(Value::String(values)) => values.extend([", ", &value]),
+            _ => drop(kept.insert(name.as_str().to_owned(), Value::String(value))),
+        }
+    }
+    Value::Object(kept)
+}
+
+/// Reads what is kept of the body and not a byte more. That the rest fails or never ends changes nothing: the
+/// status has said what became of the event.
+async fn kept_body(mut response: Response) -> String {
+    let mut body = Vec::new();
+    while body.len() < KEPT_BODY {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(KEPT_BODY - body.len())]),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    // PostgreSQL's text holds no NUL.
+    String::from_utf8_lossy(&body).replace('\0', "\u{fffd}")
+}
+
+fn no_address(error: &NoAddress) -> Failure {
+    let class = match error {
+        NoAddress::Refused(_) => "refused_address",
+        NoAddress::Unresolved(_) | NoAddress::Empty => "dns",
+    };
+    Failure {
+        class,
+        detail: error.to_string(),
+    }
+}
+
+/// What kept the request from being answered. The URL is left out of the text: it may hold a token.
+fn failure(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    if let Some(no_address) = causes(&error).find_map(|cause| cause.downcast_ref::<NoAddress>()) {
+        return self::no_address(no_address);
+    }
+    let io = causes(&error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .last()
+        .map(io::Error::kind);
+    let class = match io {
+        _ if error.is_timeout() => "timeout",
+        Some(io::ErrorKind::TimedOut) => "timeout",
+        // What the TLS library objects to reaches us as invalid data.
+        Some(io::ErrorKind::InvalidData) if error.is_connect() => "tls",
+        _ if error.is_connect() => "connect",
+        _ => "other",
+    };
+    let detail = causes(&error)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ");
+    Failure { class, detail }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn cut(text: &str, length: usize) -> String {
+    text.chars()
+        .take(length)
+        .map(|c| if c == '\0' { '\u{fffd}' } else { c })
+        .collect()
+}

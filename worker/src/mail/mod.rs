@@ -1,0 +1,91 @@
+//! Mails: claimed, opened, handed to the mail server.
+
+mod transport;
+
+use std::{sync::Arc, time::Duration};
+
+use latchkey_shared::{
+    context::Context,
+    mail::work::{self, Claimed},
+    queue::Job,
+    random,
+    webhook::retry::Schedule,
+};
+use metrics::{counter, histogram};
+use sea_orm::DbErr;
+
+pub use self::transport::TransportError;
+use self::transport::{SendError, Transport};
+
+/// No mail server may take longer.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Sends mails. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Mailer {
+    context: Context,
+    transport: Arc<Transport>,
+    schedule: Arc<Schedule>,
+}
+
+impl Mailer {
+    pub(crate) fn new(context: &Context) -> Result<Self, TransportError> {
+        let webhooks = &context.config.webhooks;
+        Ok(Self {
+            context: context.clone(),
+            transport: Arc::new(Transport::new(&context.config)?),
+            schedule: Arc::new(Schedule {
+                waits: webhooks.schedule.clone(),
+                jitter: webhooks.jitter,
+            }),
+        })
+    }
+
+    /// Claims the mail, sends it and writes down what came of it; nothing at all, where it is not due or another
+    /// worker's.
+    pub(crate) async fn handle(&self, job: Job) {
+        let claimed = match work::claim(&self.context, job.0, crate::lease(&self.context)).await {
+            Ok(Some(claimed)) => claimed,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(mail = %job.0, %error, "a mail was not claimed; the sweep brings it back");
+                return;
+            }
+        };
+        let sent = self.send(&claimed).await;
+        if let Err(error) = self.record(&claimed, sent).await {
+            tracing::warn!(mail = %claimed.id, %error, "an attempt to send was not recorded; it is made again");
+        }
+    }
+
+    async fn send(&self, claimed: &Claimed) -> Result<(), SendError> {
+        let message = claimed
+            .open(&self.context.config.secrets.data_keys)
+            .map_err(|_| SendError::Sealed)?;
+        let sending = self
+            .transport
+            .send(claimed.id, self.context.clock.now(), &message);
+        tokio::time::timeout(TIMEOUT, sending)
+            .await
+            .unwrap_or(Err(SendError::Timeout))
+    }
+
+    async fn record(&self, claimed: &Claimed, sent: Result<(), SendError>) -> Result<(), DbErr> {
+        let (kind, now) = (claimed.kind.clone(), self.context.clock.now());
+        let Err(error) = sent else {
+            counter!("latchkey_mail_attempts_total", "kind" => kind, "outcome" => "succeeded").increment(1);
+            let waited = (now - claimed.created_at).to_std().unwrap_or_default();
+            histogram!("latchkey_mail_delay_seconds").record(waited);
+            return work::succeeded(&self.context, claimed).await;
+        };
+        counter!("latchkey_mail_attempts_total", "kind" => kind, "outcome" => "failed").increment(1);
+        let share = f64::from(u32::from_ne_bytes(random::array(&*self.context.random))) / f64::from(u32::MAX);
+        let number = claimed.attempts.saturating_add(1);
+        let next = self
+            .schedule
+            .next(number, now, share, None)
+            .filter(|_| error.may_pass());
+        tracing::warn!(mail = %claimed.id, %error, ?next, "a mail was not sent");
+        work::failed(&self.context, claimed, &error.to_string(), next).await
+    }
+}

@@ -1,0 +1,147 @@
+//! How a mail leaves: over SMTP, or into a directory.
+
+use std::{io, path::PathBuf, time::SystemTime};
+
+use chrono::{DateTime, Utc};
+use latchkey_shared::{
+    config::{Config, MailTransport},
+    id::MailId,
+    mail::Message,
+};
+use lettre::{
+    Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
+    message::{
+        Mailbox, MultiPart,
+        header::{HeaderName, HeaderValue},
+    },
+    transport::smtp::{self, extension::ClientId},
+};
+
+/// Why no mail could ever be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// `mail.from` is no mailbox.
+    #[error("mail.from: expects `Name <address>`")]
+    From,
+    /// `mail.smtp_url` cannot be used. The error itself may repeat the password in it.
+    #[error("mail.smtp_url: expects smtp://… or smtps://…")]
+    Url,
+}
+
+/// Why this mail was not sent. No text of the server's: it repeats addresses.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    /// The data key is missing, or the row was altered.
+    #[error("the sealed mail does not open")]
+    Sealed,
+    /// Nothing that could be written on an envelope.
+    #[error("the recipient is not an address")]
+    Recipient,
+    /// The server takes too long.
+    #[error("timeout")]
+    Timeout,
+    /// The server answers with a failure.
+    #[error("the server answers {0}")]
+    Refused(u16),
+    /// There is no talking to the server.
+    #[error("no connection to the server")]
+    Connection,
+    /// The directory cannot be written.
+    #[error("writing the file: {0}")]
+    File(io::ErrorKind),
+}
+
+impl SendError {
+    /// Whether another attempt could end otherwise. Servers answer 5xx for a wrong password of ours as for an
+    /// unknown recipient, so that is no reason to give a mail up.
+    pub(super) const fn may_pass(&self) -> bool {
+        !matches!(self, Self::Recipient)
+    }
+}
+
+pub(super) struct Transport {
+    from: Mailbox,
+    way: Way,
+}
+
+enum Way {
+    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Directory(PathBuf),
+}
+
+impl Transport {
+    pub(super) fn new(config: &Config) -> Result<Self, TransportError> {
+        let from = config.mail.from.parse().map_err(|_| TransportError::From)?;
+        let way = match &config.mail.transport {
+            MailTransport::Smtp(url) => {
+                let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose())
+                    .map_err(|_| TransportError::Url)?
+                    .timeout(Some(super::TIMEOUT));
+                // Servers judge by this name; the container's own means nothing to them.
+                if let Some(host) = config.server.public_url.domain() {
+                    builder = builder.hello_name(ClientId::Domain(host.to_owned()));
+                }
+                Way::Smtp(builder.build())
+            }
+            MailTransport::File(directory) => Way::Directory(directory.clone()),
+        };
+        Ok(Self { from, way })
+    }
+
+    pub(super) async fn send(
+        &self,
+        id: MailId,
+        now: DateTime<Utc>,
+        message: &Message,
+    ) -> Result<(), SendError> {
+        let mail = self.mail(id, now, message)?;
+        match &self.way {
+            Way::Smtp(smtp) => smtp
+                .send(mail)
+                .await
+                .map(drop)
+                .map_err(|error| smtp_error(&error)),
+            Way::Directory(directory) => write(directory, id, &mail.formatted())
+                .await
+                .map_err(|error| SendError::File(error.kind())),
+        }
+    }
+
+    fn mail(&self, id: MailId, now: DateTime<Utc>, message: &Message) -> Result<lettre::Message, SendError> {
+        let Message {
+            to,
+            subject,
+            text,
+            html,
+        } = message;
+        let to: Address = to.parse().map_err(|_| SendError::Recipient)?;
+        // RFC 3834: keeps absence notes from being sent back.
+        let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+        lettre::Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .subject(subject)
+            .date(SystemTime::from(now))
+            // The same for every attempt, so that a mail that arrives twice is seen to be one.
+            .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
+            .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
+            .multipart(MultiPart::alternative_plain_html(text.clone(), html.clone()))
+            .map_err(|_| SendError::Recipient)
+    }
+}
+
+fn smtp_error(error: &smtp::Error) -> SendError {
+    match error.status() {
+        Some(code) => SendError::Refused(u16::from(code)),
+        None if error.is_timeout() => SendError::Timeout,
+        None => SendError::Connection,
+    }
+}
+
+/// Whoever watches the directory sees whole mails only.
+async fn write(directory: &std::path::Path, id: MailId, mail: &[u8]) -> io::Result<()> {
+    tokio::fs::create_dir_all(directory).await?;
+    let unfinished = directory.join(format!("{id}.part"));
+    tokio::fs::write(&unfinished, mail).await?;
+    tokio::fs::rename(unfinished, directory.join(format!("{id}.eml"))).await
+}

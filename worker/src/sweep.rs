@@ -1,0 +1,107 @@
+//! The sweep: finds work that is due and in nobody's queue.
+//!
+//! Retries become due here, and a crash, a flushed Redis or a full queue heal here, by one and the same statement.
+//! Every worker sweeps; rows that another one has in hand are skipped. A lane whose stream is long gets nothing more:
+//! what waits, waits in PostgreSQL.
+
+use std::time::{Duration, Instant};
+
+use latchkey_shared::{
+    context::Context,
+    mail,
+    queue::{self, Depth, Lane},
+    retention,
+    webhook::{self, work::Due},
+};
+use metrics::{counter, gauge};
+use sea_orm::DbErr;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::WorkerError;
+
+/// Rows taken by one statement.
+const BATCH: u32 = 1000;
+/// A stream of that length holds seconds of work: enough for every worker to stay busy.
+const LONG_STREAM: usize = 10_000;
+const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Sweeps until the shutdown. No failure ends it.
+pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    let mut ticks = tokio::time::interval(context.config.worker.sweep_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut cleaned: Option<Instant> = None;
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = sweep(&context).await {
+            tracing::warn!(%error, "sweeping failed");
+        }
+        if cleaned.is_none_or(|at| at.elapsed() > RETENTION_INTERVAL) {
+            cleaned = Some(Instant::now());
+            if let Err(error) = clean(&context, &shutdown).await {
+                tracing::warn!(%error, "clearing away what has expired failed");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn sweep(context: &Context) -> Result<(), DbErr> {
+    // While Redis is away rows stay as they are, and are found again within a sweep of its return.
+    let Some([mut fresh, mut retry, mut mails]) = rooms(context).await else {
+        return Ok(());
+    };
+    while fresh > 0 || retry > 0 {
+        let due = webhook::work::sweep(context, fresh > 0, retry > 0, BATCH).await?;
+        let (first, later): (Vec<Due>, Vec<Due>) = due.iter().partition(|due| due.attempts == 0);
+        push(context, Lane::Fresh, first.iter().map(|due| due.id.0), &mut fresh);
+        push(context, Lane::Retry, later.iter().map(|due| due.id.0), &mut retry);
+        if due.len() < BATCH as usize {
+            break;
+        }
+    }
+    while mails > 0 {
+        let due = mail::work::sweep(context, BATCH).await?;
+        push(context, Lane::Mail, due.iter().copied(), &mut mails);
+        if due.len() < BATCH as usize {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How many more jobs each lane's stream takes; `None` while Redis is away.
+async fn rooms(context: &Context) -> Option<[usize; 3]> {
+    let mut rooms = [0; 3];
+    for (lane, room) in [Lane::Fresh, Lane::Retry, Lane::Mail].into_iter().zip(&mut rooms) {
+        let prefix = &context.config.redis.key_prefix;
+        match queue::depth(&mut context.redis.connection(), prefix, lane).await {
+            Ok(Depth { lag, pending, length }) => {
+                let shown = [("waiting", lag), ("running", pending)];
+                for (state, jobs) in shown {
+                    #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 53 bits")]
+                    gauge!("latchkey_queue_jobs", "lane" => lane.as_str(), "state" => state).set(jobs as f64);
+                }
+                *room = LONG_STREAM.saturating_sub(length);
+            }
+            Err(error) => {
+                tracing::warn!(lane = lane.as_str(), %error, "the queue's depth is unknown");
+                return None;
+            }
+        }
+    }
+    Some(rooms)
+}
+
+fn push(context: &Context, lane: Lane, ids: impl ExactSizeIterator<Item = uuid::Uuid>, room: &mut usize) {
+    let jobs = ids.len();
+    *room = room.saturating_sub(jobs);
+    if jobs > 0 {
+        context.queue.push(lane, ids);
+        counter!("latchkey_sweep_queued_total", "lane" => lane.as_str()).increment(jobs as u64);
+    }
+}
+
+async fn clean(context: &Context, shutdown: &CancellationToken) -> Result<(), DbErr> {
+    while !shutdown.is_cancelled() && retention::delete_expired(context, BATCH).await? == u64::from(BATCH) {}
+    Ok(())
+}
