@@ -86,12 +86,16 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Serve => Ok(serve::serve(load()?).await?),
         Command::Migrate => migrate(&load()?).await,
         Command::Bootstrap { email, password_file } => set_up(load()?, &email, &password_file).await,
-        Command::Config { command: ConfigCommand::Check } => {
+        Command::Config {
+            command: ConfigCommand::Check,
+        } => {
             load()?;
             println!("the configuration is good");
             Ok(())
         }
-        Command::Config { command: ConfigCommand::Dump } => {
+        Command::Config {
+            command: ConfigCommand::Dump,
+        } => {
             println!("{:#?}", load()?);
             Ok(())
         }
@@ -100,7 +104,11 @@ async fn run(arguments: Arguments) -> Outcome {
 }
 
 async fn migrate(config: &Config) -> Outcome {
-    let owner = config.postgres.migrate_url.as_ref().ok_or("postgres.migrate_url: is missing")?;
+    let owner = config
+        .postgres
+        .migrate_url
+        .as_ref()
+        .ok_or("postgres.migrate_url: is missing")?;
     let application = url::Url::parse(config.postgres.url.expose())?;
     latchkey_migration::migrate(owner.expose(), application.username()).await?;
     println!("the database is at {}", latchkey_migration::expected_version());
@@ -109,7 +117,8 @@ async fn migrate(config: &Config) -> Outcome {
 
 async fn set_up(config: Config, email: &str, password_file: &Path) -> Outcome {
     let email = Email::parse(email)?;
-    let password = fs::read_to_string(password_file).map_err(|error| format!("{}: {error}", password_file.display()))?;
+    let password =
+        fs::read_to_string(password_file).map_err(|error| format!("{}: {error}", password_file.display()))?;
     let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
     let context = Context::open(config, Arc::new(SystemClock), Arc::new(OsRandom::new())).await?;
     match bootstrap(&context, email, password).await? {

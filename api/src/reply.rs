@@ -13,13 +13,29 @@ use poem_openapi::{
 
 use crate::extract::Json;
 
-fn responses(status: u16, description: &'static str, content: Vec<MetaMediaType>, headers: Vec<MetaHeader>) -> MetaResponses {
-    let response = MetaResponse { description, status: Some(status), status_range: None, content, headers };
-    MetaResponses { responses: vec![response] }
+fn responses(
+    status: u16,
+    description: &'static str,
+    content: Vec<MetaMediaType>,
+    headers: Vec<MetaHeader>,
+) -> MetaResponses {
+    let response = MetaResponse {
+        description,
+        status: Some(status),
+        status_range: None,
+        content,
+        headers,
+    };
+    MetaResponses {
+        responses: vec![response],
+    }
 }
 
 fn json<T: Type>() -> Vec<MetaMediaType> {
-    vec![MetaMediaType { content_type: <Json<T> as Payload>::CONTENT_TYPE, schema: T::schema_ref() }]
+    vec![MetaMediaType {
+        content_type: <Json<T> as Payload>::CONTENT_TYPE,
+        schema: T::schema_ref(),
+    }]
 }
 
 /// 200 with a body.
@@ -135,6 +151,10 @@ impl<T: ParseFromJSON + ToJSON + IsObjectType + Send + Sync> List<T> {
     /// The view of a page.
     pub fn of<R: Into<T>>(page: latchkey_shared::page::Page<R>) -> Self {
         let page = page.map(Into::into);
-        Self { data: page.data, has_more: page.next_cursor.is_some(), next_cursor: page.next_cursor }
+        Self {
+            data: page.data,
+            has_more: page.next_cursor.is_some(),
+            next_cursor: page.next_cursor,
+        }
     }
 }

@@ -102,7 +102,11 @@ fn ask_to_end() -> io::Result<impl Future<Output = ()>> {
 
 async fn serve_metrics(listen: std::net::SocketAddr, handle: PrometheusHandle) {
     let routes = Route::new().at("/metrics", get(render)).data(handle);
-    if let Err(error) = Server::new(TcpListener::bind(listen)).name("metrics").run(routes).await {
+    if let Err(error) = Server::new(TcpListener::bind(listen))
+        .name("metrics")
+        .run(routes)
+        .await
+    {
         tracing::error!(%error, %listen, "metrics are not served");
     }
 }

@@ -36,7 +36,10 @@ pub fn document() -> Result<Value, serde_json::Error> {
     let mut document: Value = serde_json::from_str(&service().spec())?;
     document["openapi"] = json!("3.1.0");
     document["servers"] = json!([{ "url": "/", "description": "This server" }]);
-    if let Some(license) = document.pointer_mut("/info/license").and_then(Value::as_object_mut) {
+    if let Some(license) = document
+        .pointer_mut("/info/license")
+        .and_then(Value::as_object_mut)
+    {
         license.remove("url");
         license.insert("identifier".to_owned(), json!("Apache-2.0"));
     }
@@ -52,9 +55,15 @@ pub fn document() -> Result<Value, serde_json::Error> {
 pub fn document_3_0() -> Result<Value, serde_json::Error> {
     let mut document = document()?;
     document["openapi"] = json!("3.0.3");
-    if let Some(license) = document.pointer_mut("/info/license").and_then(Value::as_object_mut) {
+    if let Some(license) = document
+        .pointer_mut("/info/license")
+        .and_then(Value::as_object_mut)
+    {
         license.remove("identifier");
-        license.insert("url".to_owned(), json!("https://www.apache.org/licenses/LICENSE-2.0"));
+        license.insert(
+            "url".to_owned(),
+            json!("https://www.apache.org/licenses/LICENSE-2.0"),
+        );
     }
     plain_problems(&mut document);
     Ok(document)
@@ -71,7 +80,11 @@ pub fn text(document: &Value) -> Result<String, serde_json::Error> {
 /// Says of operations without a credential that they take none.
 fn open_operations(document: &mut Value) {
     let paths = document.get_mut("paths").and_then(Value::as_object_mut);
-    for operation in paths.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut).flat_map(Map::values_mut)
+    for operation in paths
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
     {
         if let Some(operation) = operation.as_object_mut() {
             operation.entry("security").or_insert_with(|| json!([]));

@@ -29,21 +29,31 @@ pub(super) fn auth(request: &Request) -> Result<&Auth, Failure> {
 async fn authenticate(request: &Request) -> Result<Caller, Failure> {
     let auth = auth(request)?;
     let token = token(request).ok_or_else(unauthenticated)?;
-    let caller = auth::authenticate(auth, token).await.map_err(|error| match error {
-        AuthenticateError::InvalidToken => unauthenticated(),
-        AuthenticateError::Internal(error) => error.into(),
-    })?;
+    let caller = auth::authenticate(auth, token)
+        .await
+        .map_err(|error| match error {
+            AuthenticateError::InvalidToken => unauthenticated(),
+            AuthenticateError::Internal(error) => error.into(),
+        })?;
     tenant::check(request, auth, &caller.account.tenant).await?;
     Ok(caller)
 }
 
 fn unauthenticated() -> Failure {
-    Failure::new(ProblemCode::Unauthenticated, "Send a valid access token as Authorization: Bearer.")
+    Failure::new(
+        ProblemCode::Unauthenticated,
+        "Send a valid access token as Authorization: Bearer.",
+    )
 }
 
 /// RFC 6750 section 2.1; the scheme's case does not matter.
 fn token(request: &Request) -> Option<&str> {
-    let (scheme, token) = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, token) = request
+        .headers()
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
     scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim())
 }
 
@@ -107,7 +117,12 @@ impl<'a, P: Permission> ApiExtractor<'a> for Permit<P> {
     ) -> Result<Self> {
         let caller = authenticate(request).await?;
         let proof = Authorized::prove(caller.principal);
-        let lacking = || Failure::new(ProblemCode::Forbidden, format!("This takes the permission {}.", P::NAME));
+        let lacking = || {
+            Failure::new(
+                ProblemCode::Forbidden,
+                format!("This takes the permission {}.", P::NAME),
+            )
+        };
         Ok(Self(proof.ok_or_else(lacking)?))
     }
 }

@@ -35,7 +35,12 @@ impl<T: Type> Payload for Json<T> {
     const CONTENT_TYPE: &'static str = "application/json";
 
     fn check_content_type(content_type: &str) -> bool {
-        let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
     }
 
@@ -50,7 +55,9 @@ impl<T: Type> Payload for Json<T> {
 
 impl<T: ToJSON> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        Response::builder().content_type(Self::CONTENT_TYPE).body(self.0.to_json_string())
+        Response::builder()
+            .content_type(Self::CONTENT_TYPE)
+            .body(self.0.to_json_string())
     }
 }
 
@@ -58,7 +65,9 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Json<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
-        let limit = request.data::<Auth>().map_or(64 * 1024, |auth| auth.context.config.server.max_body_bytes);
+        let limit = request
+            .data::<Auth>()
+            .map_or(64 * 1024, |auth| auth.context.config.server.max_body_bytes);
         let bytes = body.take()?.into_bytes_limit(limit).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
         let errors = schema_of::<T>().judge(&value);
@@ -67,7 +76,11 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Json<T> {
         }
         T::parse_from_json(Some(value)).map(Self).map_err(|_| {
             // The schema said yes and the type says no: that is a rule the schema does not tell.
-            let field = FieldError::new("", "invalid", "The body is not of the shape that the operation takes.");
+            let field = FieldError::new(
+                "",
+                "invalid",
+                "The body is not of the shape that the operation takes.",
+            );
             Failure::fields(ProblemCode::ValidationFailed, vec![field]).into()
         })
     }
@@ -75,7 +88,10 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Json<T> {
 
 fn malformed(error: &serde_json::Error) -> Failure {
     let (line, column) = (error.line(), error.column());
-    Failure::new(ProblemCode::MalformedJson, format!("The body stops being JSON at line {line}, column {column}."))
+    Failure::new(
+        ProblemCode::MalformedJson,
+        format!("The body stops being JSON at line {line}, column {column}."),
+    )
 }
 
 /// Schemas are read once a type.
@@ -105,7 +121,10 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Json<T> {
     fn request_meta() -> Option<MetaRequest> {
         Some(MetaRequest {
             description: None,
-            content: vec![MetaMediaType { content_type: Self::CONTENT_TYPE, schema: T::schema_ref() }],
+            content: vec![MetaMediaType {
+                content_type: Self::CONTENT_TYPE,
+                schema: T::schema_ref(),
+            }],
             required: true,
         })
     }
@@ -115,9 +134,15 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Json<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
         if !content_type.is_some_and(Self::check_content_type) {
-            let failure = Failure::new(ProblemCode::UnsupportedMediaType, "Send the body as application/json.");
+            let failure = Failure::new(
+                ProblemCode::UnsupportedMediaType,
+                "Send the body as application/json.",
+            );
             return Err(failure.into());
         }
         <Self as ParsePayload>::from_request(request, body).await

@@ -6,9 +6,9 @@ mod origin;
 mod schema;
 mod tenant;
 
+pub(crate) use self::origin::ClientOrigin;
 pub use self::{
     bearer::{Bearer, Permit},
     json::Json,
     tenant::InTenant,
 };
-pub(crate) use self::origin::ClientOrigin;

@@ -20,16 +20,23 @@ impl Deref for ClientOrigin {
 
 impl<'a> FromRequest<'a> for ClientOrigin {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
-        Ok(request.data::<Self>().cloned().unwrap_or_else(|| Self(Origin::default())))
+        Ok(request
+            .data::<Self>()
+            .cloned()
+            .unwrap_or_else(|| Self(Origin::default())))
     }
 }
 
 impl ClientOrigin {
     pub(crate) fn of(request: &Request, request_id: String, trusted: &[IpNet]) -> Self {
-        let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let user_agent = request
+            .headers()
+            .get(header::USER_AGENT)
+            .and_then(|value| value.to_str().ok());
         Self(Origin {
             request_id,
-            address: peer(request.remote_addr()).map(|peer| client_address(peer, &forwarded_for(request), trusted)),
+            address: peer(request.remote_addr())
+                .map(|peer| client_address(peer, &forwarded_for(request), trusted)),
             user_agent: user_agent.map(|text| text.chars().take(256).collect()),
         })
     }
@@ -44,7 +51,11 @@ fn peer(address: &RemoteAddr) -> Option<IpAddr> {
 
 fn forwarded_for(request: &Request) -> Vec<String> {
     let values = request.headers().get_all("x-forwarded-for").iter();
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(|hop| hop.trim().to_owned()).collect()
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|hop| hop.trim().to_owned())
+        .collect()
 }
 
 /// The nearest address that is not one of our proxies: from right to left, each hop is believed only if the

@@ -21,7 +21,10 @@ impl Schema {
     pub(super) fn of<T: Type>() -> Self {
         let mut registry = Registry::new();
         T::register(&mut registry);
-        Self { root: T::schema_ref(), registry }
+        Self {
+            root: T::schema_ref(),
+            registry,
+        }
     }
 
     /// Every fault of the value.
@@ -44,7 +47,11 @@ impl Schema {
         }
         if !schema.enum_items.is_empty() && !schema.enum_items.contains(value) {
             let known: Vec<String> = schema.enum_items.iter().map(Value::to_string).collect();
-            errors.push(FieldError::new(&**at, "unknown_value", format!("must be one of {}", known.join(", "))));
+            errors.push(FieldError::new(
+                &**at,
+                "unknown_value",
+                format!("must be one of {}", known.join(", ")),
+            ));
             return;
         }
         match schema.ty {
@@ -59,10 +66,16 @@ impl Schema {
     }
 
     fn object(&self, schema: &MetaSchema, value: &Value, at: &mut String, errors: &mut Vec<FieldError>) {
-        let Value::Object(fields) = value else { return errors.push(wrong_type(at, "an object")) };
+        let Value::Object(fields) = value else {
+            return errors.push(wrong_type(at, "an object"));
+        };
         for name in &schema.required {
             if !fields.contains_key(*name) {
-                errors.push(FieldError::new(pointer(at, name), "required", format!("{name} is required")));
+                errors.push(FieldError::new(
+                    pointer(at, name),
+                    "required",
+                    format!("{name} is required"),
+                ));
             }
         }
         for (name, field) in fields {
@@ -80,22 +93,43 @@ impl Schema {
     }
 
     /// A field that the schema does not name.
-    fn other(&self, schema: &MetaSchema, name: &str, field: &Value, at: &mut String, errors: &mut Vec<FieldError>) {
+    fn other(
+        &self,
+        schema: &MetaSchema,
+        name: &str,
+        field: &Value,
+        at: &mut String,
+        errors: &mut Vec<FieldError>,
+    ) {
         if name.contains('\0') {
-            return errors.push(FieldError::new(&**at, "invalid_character", "must not contain NUL"));
+            return errors.push(FieldError::new(
+                &**at,
+                "invalid_character",
+                "must not contain NUL",
+            ));
         }
         match &schema.additional_properties {
             Some(others) => self.visit(others, field, at, errors),
             None if schema.properties.is_empty() => free(field, at, errors, 0),
-            None => errors.push(FieldError::new(&**at, "unknown_field", "is not a field of this object")),
+            None => errors.push(FieldError::new(
+                &**at,
+                "unknown_field",
+                "is not a field of this object",
+            )),
         }
     }
 
     fn array(&self, schema: &MetaSchema, value: &Value, at: &mut String, errors: &mut Vec<FieldError>) {
-        let Value::Array(items) = value else { return errors.push(wrong_type(at, "a list")) };
+        let Value::Array(items) = value else {
+            return errors.push(wrong_type(at, "a list"));
+        };
         if schema.max_items.is_some_and(|max| items.len() > max) {
             let max = schema.max_items.unwrap_or_default();
-            errors.push(FieldError::new(&**at, "too_many", format!("must hold at most {max}")));
+            errors.push(FieldError::new(
+                &**at,
+                "too_many",
+                format!("must hold at most {max}"),
+            ));
             return;
         }
         let Some(of) = &schema.items else { return };
@@ -112,7 +146,11 @@ impl Schema {
 /// JSON of the caller's own shape: any value, but not any depth, and no character that the database cannot keep.
 fn free(value: &Value, at: &str, errors: &mut Vec<FieldError>, depth: usize) {
     if depth > MAX_DEPTH {
-        return errors.push(FieldError::new(at, "too_deep", format!("must not nest deeper than {MAX_DEPTH}")));
+        return errors.push(FieldError::new(
+            at,
+            "too_deep",
+            format!("must not nest deeper than {MAX_DEPTH}"),
+        ));
     }
     match value {
         Value::String(text) if text.contains('\0') => {
@@ -132,36 +170,60 @@ fn free(value: &Value, at: &str, errors: &mut Vec<FieldError>, depth: usize) {
 }
 
 fn string(schema: &MetaSchema, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    let Value::String(text) = value else { return errors.push(wrong_type(at, "text")) };
+    let Value::String(text) = value else {
+        return errors.push(wrong_type(at, "text"));
+    };
     let chars = text.chars().count();
     if let Some(min) = schema.min_length.filter(|min| chars < *min) {
-        errors.push(FieldError::new(at, "too_short", format!("must have at least {min} characters")));
+        errors.push(FieldError::new(
+            at,
+            "too_short",
+            format!("must have at least {min} characters"),
+        ));
     }
     if let Some(max) = schema.max_length.filter(|max| chars > *max) {
-        errors.push(FieldError::new(at, "too_long", format!("must have at most {max} characters")));
+        errors.push(FieldError::new(
+            at,
+            "too_long",
+            format!("must have at most {max} characters"),
+        ));
     }
     if text.contains('\0') {
         errors.push(FieldError::new(at, "invalid_character", "must not contain NUL"));
     }
     let (valid, expected) = match schema.format {
         Some("uuid") => (uuid::Uuid::parse_str(text).is_ok(), "a UUID"),
-        Some("date-time") => (chrono::DateTime::parse_from_rfc3339(text).is_ok(), "an RFC 3339 time"),
+        Some("date-time") => (
+            chrono::DateTime::parse_from_rfc3339(text).is_ok(),
+            "an RFC 3339 time",
+        ),
         Some("uri" | "url") => (url::Url::parse(text).is_ok(), "an absolute URL"),
         _ => (true, ""),
     };
     if !valid {
-        errors.push(FieldError::new(at, "invalid_format", format!("must be {expected}")));
+        errors.push(FieldError::new(
+            at,
+            "invalid_format",
+            format!("must be {expected}"),
+        ));
     }
 }
 
 fn integer(schema: &MetaSchema, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    let Some(number) = value.as_i64().or_else(|| value.as_u64().and_then(|n| i64::try_from(n).ok())) else {
+    let Some(number) = value
+        .as_i64()
+        .or_else(|| value.as_u64().and_then(|n| i64::try_from(n).ok()))
+    else {
         return errors.push(wrong_type(at, "a whole number"));
     };
     #[expect(clippy::cast_precision_loss, reason = "bounds in our schemas are small")]
     let number = number as f64;
     if let Some(min) = schema.minimum.filter(|min| number < *min) {
-        errors.push(FieldError::new(at, "too_small", format!("must be at least {min}")));
+        errors.push(FieldError::new(
+            at,
+            "too_small",
+            format!("must be at least {min}"),
+        ));
     }
     if let Some(max) = schema.maximum.filter(|max| number > *max) {
         errors.push(FieldError::new(at, "too_large", format!("must be at most {max}")));

@@ -46,7 +46,11 @@ impl<'a> ApiExtractor<'a> for InTenant {
         _: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
         let auth = super::bearer::auth(request)?;
-        let tenant = auth.tenants.resolve(named_header(request)?, host(request)).await.map_err(Failure::from)?;
+        let tenant = auth
+            .tenants
+            .resolve(named_header(request)?, host(request))
+            .await
+            .map_err(Failure::from)?;
         Ok(Self(tenant))
     }
 }
@@ -54,35 +58,45 @@ impl<'a> ApiExtractor<'a> for InTenant {
 /// The tenant of a token that carries its own must be the one the request names, if it names one.
 pub(super) async fn check(request: &Request, auth: &Auth, tenant: &Tenant) -> Result<(), Failure> {
     match auth.tenants.named(named_header(request)?, host(request)).await? {
-        Some(named) if named.id != tenant.id => {
-            Err(Failure::new(ProblemCode::TenantMismatch, "The request names another tenant than its credential."))
-        }
+        Some(named) if named.id != tenant.id => Err(Failure::new(
+            ProblemCode::TenantMismatch,
+            "The request names another tenant than its credential.",
+        )),
         _ => Ok(()),
     }
 }
 
 fn named_header(request: &Request) -> Result<Option<&str>, Failure> {
-    let Some(value) = request.headers().get("x-tenant-id") else { return Ok(None) };
+    let Some(value) = request.headers().get("x-tenant-id") else {
+        return Ok(None);
+    };
     let unreadable = |_| Failure::new(ProblemCode::InvalidParameter, "X-Tenant-ID is not plain text.");
     value.to_str().map(Some).map_err(unreadable)
 }
 
 /// HTTP/2 carries the host in the request's target.
 fn host(request: &Request) -> Option<&str> {
-    let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let header = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
     header.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
 }
 
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         match error {
-            ResolveError::Required => {
-                Self::new(ProblemCode::TenantRequired, "Name the tenant by X-Tenant-ID or by the host.")
+            ResolveError::Required => Self::new(
+                ProblemCode::TenantRequired,
+                "Name the tenant by X-Tenant-ID or by the host.",
+            ),
+            ResolveError::Unknown => {
+                Self::new(ProblemCode::TenantNotFound, "There is no tenant of that name.")
             }
-            ResolveError::Unknown => Self::new(ProblemCode::TenantNotFound, "There is no tenant of that name."),
-            ResolveError::Conflict => {
-                Self::new(ProblemCode::TenantConflict, "X-Tenant-ID and the host name two different tenants.")
-            }
+            ResolveError::Conflict => Self::new(
+                ProblemCode::TenantConflict,
+                "X-Tenant-ID and the host name two different tenants.",
+            ),
             ResolveError::Suspended => Self::new(ProblemCode::TenantSuspended, "The tenant is suspended."),
             ResolveError::Internal(error) => error.into(),
         }

@@ -25,13 +25,20 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let request_id = request_id(&request);
     let method = request.method().clone();
     if let Some(auth) = request.data::<Auth>() {
-        let origin = ClientOrigin::of(&request, request_id.clone(), &auth.context.config.server.trusted_proxies);
+        let origin = ClientOrigin::of(
+            &request,
+            request_id.clone(),
+            &auth.context.config.server.trusted_proxies,
+        );
         request.set_data(origin);
     }
     let span = tracing::info_span!("request", %request_id, %method);
     let called = async {
         if has_nul(&request) {
-            let failure = Failure::new(ProblemCode::InvalidParameter, "The request's target contains NUL.");
+            let failure = Failure::new(
+                ProblemCode::InvalidParameter,
+                "The request's target contains NUL.",
+            );
             return (failure.respond(&request_id), None);
         }
         answer(&*endpoint, request, &request_id).await
@@ -43,7 +50,11 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
     span.in_scope(|| tracing::info!(route, status, seconds = elapsed.as_secs_f64(), "answered"));
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
+    let labels = [
+        ("method", method.to_string()),
+        ("route", route),
+        ("status", status.to_string()),
+    ];
     metrics::counter!("latchkey_http_requests_total", &labels).increment(1);
     metrics::histogram!("latchkey_http_request_seconds", &labels).record(elapsed);
     Ok(response)
@@ -55,7 +66,9 @@ async fn answer<E: Endpoint>(endpoint: &E, request: Request, request_id: &str) -
     match called {
         Ok(Ok(output)) => {
             let response = output.into_response();
-            let route = response.data::<PathPattern>().map(|pattern| pattern.0.to_string());
+            let route = response
+                .data::<PathPattern>()
+                .map(|pattern| pattern.0.to_string());
             (response, route)
         }
         Ok(Err(error)) => {
@@ -64,7 +77,10 @@ async fn answer<E: Endpoint>(endpoint: &E, request: Request, request_id: &str) -
         }
         Err(_) => {
             tracing::error!("a handler panicked");
-            let failure = Failure::new(ProblemCode::InternalError, "The request id finds the cause in the server's log.");
+            let failure = Failure::new(
+                ProblemCode::InternalError,
+                "The request id finds the cause in the server's log.",
+            );
             (failure.respond(request_id), None)
         }
     }
@@ -73,9 +89,16 @@ async fn answer<E: Endpoint>(endpoint: &E, request: Request, request_id: &str) -
 /// The gateway's id, if it is a plain one; else a new one.
 fn request_id(request: &Request) -> String {
     let plain = |id: &&str| {
-        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        (1..=MAX_REQUEST_ID).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
-    let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok()).filter(plain);
+    let given = request
+        .headers()
+        .get("x-request-id")
+        .and_then(|value| value.to_str().ok())
+        .filter(plain);
     match (given, request.data::<Auth>()) {
         (Some(id), _) => id.to_owned(),
         (None, Some(auth)) => auth.context.uuid(auth.context.clock.now()).to_string(),

@@ -24,17 +24,26 @@ pub fn failure(error: &poem::Error) -> Failure {
         return Failure::new(ProblemCode::RouteNotFound, "No operation has this path.");
     }
     if error.is::<MethodNotAllowedError>() {
-        return Failure::new(ProblemCode::MethodNotAllowed, "The operation at this path takes another method.");
+        return Failure::new(
+            ProblemCode::MethodNotAllowed,
+            "The operation at this path takes another method.",
+        );
     }
     if error.is::<ContentTypeError>() {
-        return Failure::new(ProblemCode::UnsupportedMediaType, "Send the body as application/json.");
+        return Failure::new(
+            ProblemCode::UnsupportedMediaType,
+            "Send the body as application/json.",
+        );
     }
     if error.is::<ParseRequestPayloadError>() {
         return Failure::new(ProblemCode::MalformedJson, "The body cannot be read.");
     }
     match error.downcast_ref::<ReadBodyError>() {
         Some(ReadBodyError::PayloadTooLarge) => {
-            return Failure::new(ProblemCode::BodyTooLarge, "The body is larger than this server takes.");
+            return Failure::new(
+                ProblemCode::BodyTooLarge,
+                "The body is larger than this server takes.",
+            );
         }
         Some(_) => return Failure::new(ProblemCode::BadRequest, "The body broke off."),
         None => {}
@@ -43,5 +52,8 @@ pub fn failure(error: &poem::Error) -> Failure {
         return Failure::new(ProblemCode::BadRequest, "The request cannot be read.");
     }
     tracing::error!(%error, "an unforeseen error");
-    Failure::new(ProblemCode::InternalError, "The request id finds the cause in the server's log.")
+    Failure::new(
+        ProblemCode::InternalError,
+        "The request id finds the cause in the server's log.",
+    )
 }

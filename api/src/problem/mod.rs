@@ -66,7 +66,11 @@ pub struct FieldError {
 impl FieldError {
     /// A fault of the field at `pointer`.
     pub fn new(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code: code.to_owned(), detail: detail.into() }
+        Self {
+            pointer: pointer.into(),
+            code: code.to_owned(),
+            detail: detail.into(),
+        }
     }
 }
 
@@ -82,7 +86,11 @@ pub struct Failure {
 impl Failure {
     /// A problem in its own words.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
     }
 
     /// Fields that break rules.
@@ -114,8 +122,10 @@ impl Failure {
             request_id: request_id.to_owned(),
             errors: self.errors.clone(),
         };
-        let mut response =
-            Response::builder().status(status).content_type(CONTENT_TYPE).body(problem.to_json_string());
+        let mut response = Response::builder()
+            .status(status)
+            .content_type(CONTENT_TYPE)
+            .body(problem.to_json_string());
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, challenge(self.code));
@@ -128,7 +138,9 @@ impl Failure {
 }
 
 fn word(code: ProblemCode) -> String {
-    code.to_json().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+    code.to_json()
+        .and_then(|word| word.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 /// RFC 6750 section 3: an error only where a token was sent.
@@ -158,7 +170,10 @@ impl From<Internal> for Failure {
             }
             Internal::Fault(source) => {
                 tracing::error!(error = %source, "internal error");
-                Self::new(ProblemCode::InternalError, "The request id finds the cause in the server's log.")
+                Self::new(
+                    ProblemCode::InternalError,
+                    "The request id finds the cause in the server's log.",
+                )
             }
         }
     }
@@ -175,7 +190,10 @@ pub type ApiResult<T, S> = Result<T, ApiError<S>>;
 
 impl<S, F: Into<Failure>> From<F> for ApiError<S> {
     fn from(failure: F) -> Self {
-        Self { failure: failure.into(), statuses: PhantomData }
+        Self {
+            failure: failure.into(),
+            statuses: PhantomData,
+        }
     }
 }
 
@@ -197,7 +215,9 @@ impl<S: Statuses> ApiResponse for ApiError<S> {
         statuses.extend([500, 503]);
         statuses.sort_unstable();
         statuses.dedup();
-        MetaResponses { responses: statuses.into_iter().map(describe).collect() }
+        MetaResponses {
+            responses: statuses.into_iter().map(describe).collect(),
+        }
     }
 
     fn register(registry: &mut Registry) {
@@ -223,7 +243,10 @@ fn describe(status: u16) -> MetaResponse {
         description: known.canonical_reason().unwrap_or("Problem"),
         status: Some(status),
         status_range: None,
-        content: vec![MetaMediaType { content_type: CONTENT_TYPE, schema: Problem::schema_ref() }],
+        content: vec![MetaMediaType {
+            content_type: CONTENT_TYPE,
+            schema: Problem::schema_ref(),
+        }],
         headers,
     }
 }

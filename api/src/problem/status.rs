@@ -27,9 +27,9 @@ lists! {
     /// Finds the tenant in header or host.
     Tenancy [400, 403, 404];
     /// Wants a credential.
-    SignedIn [401, 403, 404];
+    SignedIn [400, 401, 403, 404];
     /// Wants a permission.
-    Permitted [401, 403, 404];
+    Permitted [400, 401, 403, 404];
     /// Names something that may not be there.
     NotFound [404];
     /// May meet what is there already.

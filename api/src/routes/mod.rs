@@ -30,6 +30,10 @@ pub enum Tag {
 
 /// The page that a list's parameters ask for.
 fn page(limit: Option<u32>, cursor: Option<&str>) -> Result<PageRequest, Failure> {
-    PageRequest::new(limit, cursor)
-        .map_err(|InvalidCursor| Failure::new(ProblemCode::InvalidCursor, "Take next_cursor from the page before."))
+    PageRequest::new(limit, cursor).map_err(|InvalidCursor| {
+        Failure::new(
+            ProblemCode::InvalidCursor,
+            "Take next_cursor from the page before.",
+        )
+    })
 }

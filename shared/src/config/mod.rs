@@ -270,7 +270,11 @@ impl Server {
             }
         };
         // Nothing balances load between the processes of one developer.
-        let notice = if environment == Environment::Development { 0 } else { 5 };
+        let notice = if environment == Environment::Development {
+            0
+        } else {
+            5
+        };
         Self {
             environment,
             listen: source.or("server.listen", local(8080)),

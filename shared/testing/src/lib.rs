@@ -20,7 +20,9 @@
 
 mod bed;
 mod clock;
+mod process;
 mod template;
 
 pub use bed::{Prove, TestBed, config};
 pub use clock::TestClock;
+pub use process::RealProcess;

@@ -11,12 +11,14 @@ use crate::problem::{Failure, FieldError, ProblemCode};
 impl From<LoginError> for Failure {
     fn from(error: LoginError) -> Self {
         match error {
-            LoginError::InvalidCredentials => {
-                Self::new(ProblemCode::InvalidCredentials, "The e-mail address or the password is wrong.")
-            }
-            LoginError::EmailNotVerified => {
-                Self::new(ProblemCode::EmailNotVerified, "Follow the link in the verification mail, then sign in.")
-            }
+            LoginError::InvalidCredentials => Self::new(
+                ProblemCode::InvalidCredentials,
+                "The e-mail address or the password is wrong.",
+            ),
+            LoginError::EmailNotVerified => Self::new(
+                ProblemCode::EmailNotVerified,
+                "Follow the link in the verification mail, then sign in.",
+            ),
             LoginError::Busy => busy(),
             LoginError::Internal(error) => error.into(),
         }
@@ -26,11 +28,14 @@ impl From<LoginError> for Failure {
 impl From<RegisterError> for Failure {
     fn from(error: RegisterError) -> Self {
         match error {
-            RegisterError::Closed => {
-                Self::new(ProblemCode::RegistrationClosed, "This tenant takes only those it invites.")
-            }
+            RegisterError::Closed => Self::new(
+                ProblemCode::RegistrationClosed,
+                "This tenant takes only those it invites.",
+            ),
             RegisterError::WeakPassword(weak) => weak.into(),
-            RegisterError::EmailTaken => Self::new(ProblemCode::EmailTaken, "The e-mail address has an account."),
+            RegisterError::EmailTaken => {
+                Self::new(ProblemCode::EmailTaken, "The e-mail address has an account.")
+            }
             RegisterError::Busy => busy(),
             RegisterError::Internal(error) => error.into(),
         }
@@ -69,7 +74,10 @@ impl From<RefreshError> for Failure {
 
 /// The hashing queue is full.
 pub(in crate::routes) fn busy() -> Failure {
-    Failure::new(ProblemCode::Unavailable, "Too many passwords are waiting to be checked.")
+    Failure::new(
+        ProblemCode::Unavailable,
+        "Too many passwords are waiting to be checked.",
+    )
 }
 
 /// A token from a mail is of no use.

@@ -12,8 +12,8 @@ use poem_openapi::OpenApi;
 
 pub use self::model::UserView;
 use self::model::{
-    LoginRequest, MeView, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SentView, SessionTokens,
-    VerifiedView, VerifyRequest,
+    LoginRequest, MeView, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SentView,
+    SessionTokens, VerifiedView, VerifyRequest,
 };
 use super::Tag;
 use crate::{
@@ -62,7 +62,11 @@ impl AuthApi {
     /// Send the verification mail again
     ///
     /// The answer is the same whether or not the address waits for one.
-    #[oai(path = "/email/verify/resend", method = "post", operation_id = "resendVerification")]
+    #[oai(
+        path = "/email/verify/resend",
+        method = "post",
+        operation_id = "resendVerification"
+    )]
     async fn resend_verification(
         &self,
         Data(auth): Data<&Auth>,

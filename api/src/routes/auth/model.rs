@@ -1,6 +1,5 @@
 //! The shapes of accounts, sign-in and sessions.
 
-use chrono::{DateTime, Utc};
 use latchkey_shared::{
     auth::{Account, Login, Register, Registered, SignedIn},
     entity::{TenantStatus, UserStatus},
@@ -20,6 +19,7 @@ use crate::{
     extract::Json,
     problem::Failure,
     reply::{Accepted, Created},
+    time::Timestamp,
 };
 
 /// An account to be.
@@ -49,8 +49,16 @@ impl poem_openapi::types::Example for RegisterRequest {
 
 impl RegisterRequest {
     pub(super) fn read(self) -> Result<Register, Failure> {
-        let Self { email: address, password, name } = self;
-        Ok(Register { email: email(&address)?, password: Secret::new(password), name })
+        let Self {
+            email: address,
+            password,
+            name,
+        } = self;
+        Ok(Register {
+            email: email(&address)?,
+            password: Secret::new(password),
+            name,
+        })
     }
 }
 
@@ -76,9 +84,15 @@ impl IntoResponse for RegisterReply {
         match self {
             Self::Sent => Accepted(SentView::verification()).into_response(),
             Self::Created(user) => {
-                let mut response = Json(RegisteredView { status: RegisteredStatus::Registered, user }).into_response();
+                let mut response = Json(RegisteredView {
+                    status: RegisteredStatus::Registered,
+                    user,
+                })
+                .into_response();
                 response.set_status(StatusCode::CREATED);
-                response.headers_mut().insert("location", poem::http::HeaderValue::from_static("/v1/auth/me"));
+                response
+                    .headers_mut()
+                    .insert("location", poem::http::HeaderValue::from_static("/v1/auth/me"));
                 response
             }
         }
@@ -125,7 +139,9 @@ enum SentStatus {
 
 impl SentView {
     pub(super) fn verification() -> Self {
-        Self { status: SentStatus::VerificationSent }
+        Self {
+            status: SentStatus::VerificationSent,
+        }
     }
 }
 
@@ -147,7 +163,10 @@ pub(super) struct VerifiedView {
 
 impl From<User> for VerifiedView {
     fn from(user: User) -> Self {
-        Self { user_id: user.id.0, email: user.email }
+        Self {
+            user_id: user.id.0,
+            email: user.email,
+        }
     }
 }
 
@@ -174,13 +193,19 @@ pub(super) struct LoginRequest {
 
 impl poem_openapi::types::Example for LoginRequest {
     fn example() -> Self {
-        Self { email: "ada@example.com".to_owned(), password: "correct horse battery staple".to_owned() }
+        Self {
+            email: "ada@example.com".to_owned(),
+            password: "correct horse battery staple".to_owned(),
+        }
     }
 }
 
 impl LoginRequest {
     pub(super) fn read(self) -> Result<Login, Failure> {
-        Ok(Login { email: email(&self.email)?, password: Secret::new(self.password) })
+        Ok(Login {
+            email: email(&self.email)?,
+            password: Secret::new(self.password),
+        })
     }
 }
 
@@ -257,13 +282,21 @@ pub struct UserView {
     #[oai(skip_serializing_if_is_none = false)]
     name: Option<String>,
     status: UserStatusView,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 impl From<User> for UserView {
     fn from(user: User) -> Self {
-        let User { id, email, name, status, email_verified_at, created_at, updated_at } = user;
+        let User {
+            id,
+            email,
+            name,
+            status,
+            email_verified_at,
+            created_at,
+            updated_at,
+        } = user;
         Self {
             id: id.0,
             email,
@@ -273,8 +306,8 @@ impl From<User> for UserView {
                 UserStatus::Active => UserStatusView::Active,
                 UserStatus::Disabled => UserStatusView::Disabled,
             },
-            created_at: crate::time::millis(created_at),
-            updated_at: crate::time::millis(updated_at),
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
         }
     }
 }

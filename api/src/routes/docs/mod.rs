@@ -36,7 +36,10 @@ files! {
 
 #[handler]
 fn page() -> Response {
-    file("text/html; charset=utf-8", include_bytes!("../../../assets/swagger-ui/index.html"))
+    file(
+        "text/html; charset=utf-8",
+        include_bytes!("../../../assets/swagger-ui/index.html"),
+    )
 }
 
 fn file(content_type: &'static str, bytes: &'static [u8]) -> Response {

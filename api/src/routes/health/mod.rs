@@ -81,7 +81,11 @@ impl IntoResponse for ReadyView {
     fn into_response(self) -> Response {
         let ready = self.status != ReadyStatus::NotReady;
         let mut response = Json(self).into_response();
-        response.set_status(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });
+        response.set_status(if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        });
         response
     }
 }
@@ -101,10 +105,18 @@ impl ApiResponse for Readiness {
             description,
             status: Some(status),
             status_range: None,
-            content: vec![MetaMediaType { content_type: "application/json", schema: ReadyView::schema_ref() }],
+            content: vec![MetaMediaType {
+                content_type: "application/json",
+                schema: ReadyView::schema_ref(),
+            }],
             headers: Vec::new(),
         };
-        MetaResponses { responses: vec![response(200, "Ready, perhaps degraded"), response(503, "Not ready")] }
+        MetaResponses {
+            responses: vec![
+                response(200, "Ready, perhaps degraded"),
+                response(503, "Not ready"),
+            ],
+        }
     }
 
     fn register(registry: &mut Registry) {
@@ -117,7 +129,9 @@ impl HealthApi {
     /// Is the process alive
     #[oai(path = "/live", method = "get", operation_id = "getLiveness")]
     async fn live(&self) -> ApiResult<Reply<LiveView>, ()> {
-        Ok(Reply(LiveView { status: LiveStatus::Live }))
+        Ok(Reply(LiveView {
+            status: LiveStatus::Live,
+        }))
     }
 
     /// Should it get requests
@@ -134,7 +148,12 @@ impl HealthApi {
             (PartStatus::Ok, _) => ReadyStatus::Degraded,
             _ => ReadyStatus::NotReady,
         };
-        Readiness(ReadyView { status, postgres, redis, draining })
+        Readiness(ReadyView {
+            status,
+            postgres,
+            redis,
+            draining,
+        })
     }
 }
 

@@ -56,10 +56,21 @@ impl InvitationsApi {
         origin: ClientOrigin,
         body: Json<AcceptRequest>,
     ) -> ApiResult<Created<AcceptedView>, (Input, Busy)> {
-        let AcceptRequest { token, password, name } = body.0;
-        let request = Accept { token, password: Secret::new(password), name };
+        let AcceptRequest {
+            token,
+            password,
+            name,
+        } = body.0;
+        let request = Accept {
+            token,
+            password: Secret::new(password),
+            name,
+        };
         let user = auth::accept_invitation(auth, &origin, request).await?;
-        Ok(Created { body: AcceptedView { user: user.into() }, location: "/v1/auth/me".to_owned() })
+        Ok(Created {
+            body: AcceptedView { user: user.into() },
+            location: "/v1/auth/me".to_owned(),
+        })
     }
 }
 

@@ -19,7 +19,9 @@ use self::model::{CreateTenantRequest, TenantView};
 use super::{Tag, page};
 use crate::{
     extract::{ClientOrigin, Json, Permit},
-    problem::{ApiResult, Conflict, Failure, FieldError, Input, NotFound, Parameters, Permitted, ProblemCode},
+    problem::{
+        ApiResult, Conflict, Failure, FieldError, Input, NotFound, Parameters, Permitted, ProblemCode,
+    },
     reply::{Created, List, Ok as Reply},
 };
 
@@ -41,7 +43,10 @@ impl TenantsApi {
     ) -> ApiResult<Created<TenantView>, (Permitted, Input, Conflict)> {
         let tenant = tenant::create(&auth.context, &caller, &origin, body.0.read()?).await?;
         let location = format!("/v1/tenants/{}", tenant.id);
-        Ok(Created { body: tenant.into(), location })
+        Ok(Created {
+            body: tenant.into(),
+            location,
+        })
     }
 
     /// List tenants

@@ -1,6 +1,5 @@
 //! The shapes of tenants.
 
-use chrono::{DateTime, Utc};
 use latchkey_shared::{
     tenant::{CreateTenant, EmailVerification, Registration, Slug, Tenant, TenantStatus},
     user::Email,
@@ -8,7 +7,10 @@ use latchkey_shared::{
 use poem_openapi::{Enum, Object, types::Example};
 use uuid::Uuid;
 
-use crate::problem::{Failure, FieldError, ProblemCode};
+use crate::{
+    problem::{Failure, FieldError, ProblemCode},
+    time::Timestamp,
+};
 
 /// A tenant to be.
 #[derive(Object)]
@@ -38,7 +40,9 @@ impl Example for CreateTenantRequest {
         Self {
             slug: "acme".to_owned(),
             name: "Acme Ltd".to_owned(),
-            owner: Some(OwnerRequest { email: "ada@example.com".to_owned() }),
+            owner: Some(OwnerRequest {
+                email: "ada@example.com".to_owned(),
+            }),
         }
     }
 }
@@ -49,11 +53,20 @@ impl CreateTenantRequest {
         let slug = Slug::parse(&self.slug)
             .map_err(|error| errors.push(FieldError::new("/slug", "invalid_format", error.to_string())));
         let owner = self.owner.map(|owner| {
-            Email::parse(&owner.email)
-                .map_err(|error| errors.push(FieldError::new("/owner/email", "invalid_format", error.to_string())))
+            Email::parse(&owner.email).map_err(|error| {
+                errors.push(FieldError::new(
+                    "/owner/email",
+                    "invalid_format",
+                    error.to_string(),
+                ))
+            })
         });
         match (slug, owner.transpose()) {
-            (Ok(slug), Ok(owner)) => Ok(CreateTenant { slug, name: self.name, owner }),
+            (Ok(slug), Ok(owner)) => Ok(CreateTenant {
+                slug,
+                name: self.name,
+                owner,
+            }),
             _ => Err(Failure::fields(ProblemCode::ValidationFailed, errors)),
         }
     }
@@ -99,13 +112,21 @@ pub(super) struct TenantView {
     name: String,
     status: TenantStatusView,
     settings: SettingsView,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 impl From<Tenant> for TenantView {
     fn from(tenant: Tenant) -> Self {
-        let Tenant { id, slug, name, status, settings, created_at, updated_at } = tenant;
+        let Tenant {
+            id,
+            slug,
+            name,
+            status,
+            settings,
+            created_at,
+            updated_at,
+        } = tenant;
         Self {
             id: id.0,
             slug,
@@ -124,8 +145,8 @@ impl From<Tenant> for TenantView {
                     EmailVerification::Optional => EmailVerificationView::Optional,
                 },
             },
-            created_at: crate::time::millis(created_at),
-            updated_at: crate::time::millis(updated_at),
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
         }
     }
 }

@@ -18,8 +18,8 @@ use poem_openapi::{
 use uuid::Uuid;
 
 use self::model::{
-    AttemptView, CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView, EventView,
-    PublishRequest, PublishedView, UpdateEndpointRequest,
+    AttemptView, CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView,
+    EventView, PublishRequest, PublishedView, UpdateEndpointRequest,
 };
 use super::{Tag, page};
 use crate::{
@@ -47,7 +47,10 @@ impl WebhooksApi {
     ) -> ApiResult<Created<CreatedEndpointView>, (Permitted, Input, Conflict)> {
         let created = webhook::create_endpoint(&auth.context, &caller, &origin, body.0.into()).await?;
         let location = format!("/v1/webhooks/endpoints/{}", created.endpoint.id);
-        Ok(Created { body: created.into(), location })
+        Ok(Created {
+            body: created.into(),
+            location,
+        })
     }
 
     /// List endpoints
@@ -65,7 +68,9 @@ impl WebhooksApi {
         cursor: Query<Option<String>>,
     ) -> ApiResult<Reply<List<EndpointView>>, (Permitted, Parameters)> {
         let page = page(limit.0, cursor.0.as_deref())?;
-        Ok(Reply(List::of(webhook::list_endpoints(&auth.context, &caller, page).await?)))
+        Ok(Reply(List::of(
+            webhook::list_endpoints(&auth.context, &caller, page).await?,
+        )))
     }
 
     /// Get an endpoint
@@ -79,13 +84,21 @@ impl WebhooksApi {
         /// The endpoint
         id: Path<Uuid>,
     ) -> ApiResult<Reply<EndpointView>, (Permitted, NotFound)> {
-        Ok(Reply(webhook::get_endpoint(&auth.context, &caller, EndpointId(id.0)).await?.into()))
+        Ok(Reply(
+            webhook::get_endpoint(&auth.context, &caller, EndpointId(id.0))
+                .await?
+                .into(),
+        ))
     }
 
     /// Change an endpoint
     ///
     /// What is absent stays, null clears. Turning it off cancels what is pending. Takes `webhooks:write`.
-    #[oai(path = "/endpoints/:id", method = "patch", operation_id = "updateWebhookEndpoint")]
+    #[oai(
+        path = "/endpoints/:id",
+        method = "patch",
+        operation_id = "updateWebhookEndpoint"
+    )]
     async fn update_endpoint(
         &self,
         Data(auth): Data<&Auth>,
@@ -96,13 +109,21 @@ impl WebhooksApi {
         body: Json<UpdateEndpointRequest>,
     ) -> ApiResult<Reply<EndpointView>, (Permitted, Input, NotFound)> {
         let patch = body.0.into();
-        Ok(Reply(webhook::update_endpoint(&auth.context, &caller, &origin, EndpointId(id.0), patch).await?.into()))
+        Ok(Reply(
+            webhook::update_endpoint(&auth.context, &caller, &origin, EndpointId(id.0), patch)
+                .await?
+                .into(),
+        ))
     }
 
     /// Delete an endpoint
     ///
     /// What is pending is cancelled; the history stays. Takes `webhooks:write`.
-    #[oai(path = "/endpoints/:id", method = "delete", operation_id = "deleteWebhookEndpoint")]
+    #[oai(
+        path = "/endpoints/:id",
+        method = "delete",
+        operation_id = "deleteWebhookEndpoint"
+    )]
     async fn delete_endpoint(
         &self,
         Data(auth): Data<&Auth>,
@@ -146,7 +167,9 @@ impl WebhooksApi {
         cursor: Query<Option<String>>,
     ) -> ApiResult<Reply<List<EventView>>, (Permitted, Parameters)> {
         let page = page(limit.0, cursor.0.as_deref())?;
-        Ok(Reply(List::of(webhook::list_events(&auth.context, &caller, page).await?)))
+        Ok(Reply(List::of(
+            webhook::list_events(&auth.context, &caller, page).await?,
+        )))
     }
 
     /// Get an event
@@ -160,7 +183,11 @@ impl WebhooksApi {
         /// The event
         id: Path<Uuid>,
     ) -> ApiResult<Reply<EventView>, (Permitted, NotFound)> {
-        Ok(Reply(webhook::get_event(&auth.context, &caller, EventId(id.0)).await?.into()))
+        Ok(Reply(
+            webhook::get_event(&auth.context, &caller, EventId(id.0))
+                .await?
+                .into(),
+        ))
     }
 
     /// List deliveries
@@ -196,7 +223,9 @@ impl WebhooksApi {
             until: until.0,
         };
         let page = page(limit.0, cursor.0.as_deref())?;
-        Ok(Reply(List::of(webhook::list_deliveries(&auth.context, &caller, &filter, page).await?)))
+        Ok(Reply(List::of(
+            webhook::list_deliveries(&auth.context, &caller, &filter, page).await?,
+        )))
     }
 
     /// Get a delivery
@@ -210,13 +239,21 @@ impl WebhooksApi {
         /// The delivery
         id: Path<Uuid>,
     ) -> ApiResult<Reply<DeliveryView>, (Permitted, NotFound)> {
-        Ok(Reply(webhook::get_delivery(&auth.context, &caller, DeliveryId(id.0)).await?.into()))
+        Ok(Reply(
+            webhook::get_delivery(&auth.context, &caller, DeliveryId(id.0))
+                .await?
+                .into(),
+        ))
     }
 
     /// List the attempts of a delivery
     ///
     /// Newest first. Takes `webhooks:read`.
-    #[oai(path = "/deliveries/:id/attempts", method = "get", operation_id = "listDeliveryAttempts")]
+    #[oai(
+        path = "/deliveries/:id/attempts",
+        method = "get",
+        operation_id = "listDeliveryAttempts"
+    )]
     async fn list_attempts(
         &self,
         Data(auth): Data<&Auth>,

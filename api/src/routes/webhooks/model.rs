@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
 use latchkey_shared::{
     entity::DeliveryState,
     webhook::{Attempt, CreatedEndpoint, Delivery, Endpoint, EndpointPatch, Event, NewEndpoint},
@@ -14,7 +13,7 @@ use poem_openapi::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{json_object::JsonObject, time::millis};
+use crate::{json_object::JsonObject, time::Timestamp};
 
 /// An endpoint to be.
 #[derive(Object)]
@@ -49,7 +48,13 @@ impl Example for CreateEndpointRequest {
 
 impl From<CreateEndpointRequest> for NewEndpoint {
     fn from(request: CreateEndpointRequest) -> Self {
-        let CreateEndpointRequest { url, event_types, description, headers, enabled } = request;
+        let CreateEndpointRequest {
+            url,
+            event_types,
+            description,
+            headers,
+            enabled,
+        } = request;
         Self {
             url,
             description,
@@ -81,7 +86,13 @@ pub(super) struct UpdateEndpointRequest {
 
 impl From<UpdateEndpointRequest> for EndpointPatch {
     fn from(request: UpdateEndpointRequest) -> Self {
-        let UpdateEndpointRequest { url, event_types, description, headers, enabled } = request;
+        let UpdateEndpointRequest {
+            url,
+            event_types,
+            description,
+            headers,
+            enabled,
+        } = request;
         Self {
             url,
             event_types: changed(event_types).map(Option::unwrap_or_default),
@@ -117,8 +128,8 @@ pub(super) struct EndpointView {
     /// Why it is off, when it was not a person who turned it off.
     #[oai(skip_serializing_if_is_none = false)]
     disabled_reason: Option<String>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
 }
 
 impl From<Endpoint> for EndpointView {
@@ -142,8 +153,8 @@ impl From<Endpoint> for EndpointView {
             header_names,
             enabled,
             disabled_reason,
-            created_at: millis(created_at),
-            updated_at: millis(updated_at),
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
         }
     }
 }
@@ -160,7 +171,10 @@ pub(super) struct CreatedEndpointView {
 impl From<CreatedEndpoint> for CreatedEndpointView {
     fn from(created: CreatedEndpoint) -> Self {
         let CreatedEndpoint { endpoint, secret } = created;
-        Self { endpoint: endpoint.into(), secret: secret.expose().clone() }
+        Self {
+            endpoint: endpoint.into(),
+            secret: secret.expose().clone(),
+        }
     }
 }
 
@@ -179,7 +193,10 @@ impl Example for PublishRequest {
     fn example() -> Self {
         let mut payload = Map::new();
         payload.insert("invoice".to_owned(), Value::from("INV-1815"));
-        Self { event_type: "invoice.paid".to_owned(), payload: JsonObject(payload) }
+        Self {
+            event_type: "invoice.paid".to_owned(),
+            payload: JsonObject(payload),
+        }
     }
 }
 
@@ -201,13 +218,23 @@ pub(super) struct EventView {
     event_type: String,
     /// The `data` that receivers get.
     payload: JsonObject,
-    created_at: DateTime<Utc>,
+    created_at: Timestamp,
 }
 
 impl From<Event> for EventView {
     fn from(event: Event) -> Self {
-        let Event { id, event_type, payload, created_at } = event;
-        Self { id: id.0, event_type, payload: JsonObject(payload), created_at: millis(created_at) }
+        let Event {
+            id,
+            event_type,
+            payload,
+            created_at,
+        } = event;
+        Self {
+            id: id.0,
+            event_type,
+            payload: JsonObject(payload),
+            created_at: created_at.into(),
+        }
     }
 }
 
@@ -261,11 +288,11 @@ pub(super) struct DeliveryView {
     attempts: i32,
     /// When the next one is due, while it is pending.
     #[oai(skip_serializing_if_is_none = false)]
-    next_attempt_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
+    next_attempt_at: Option<Timestamp>,
+    created_at: Timestamp,
     /// When it reached its end.
     #[oai(skip_serializing_if_is_none = false)]
-    finished_at: Option<DateTime<Utc>>,
+    finished_at: Option<Timestamp>,
 }
 
 impl From<Delivery> for DeliveryView {
@@ -288,9 +315,9 @@ impl From<Delivery> for DeliveryView {
             event_type,
             state: state.into(),
             attempts,
-            next_attempt_at: next_attempt_at.map(millis),
-            created_at: millis(created_at),
-            finished_at: finished_at.map(millis),
+            next_attempt_at: next_attempt_at.map(Into::into),
+            created_at: created_at.into(),
+            finished_at: finished_at.map(Into::into),
         }
     }
 }
@@ -311,7 +338,7 @@ pub(super) struct AttemptView {
     delivery_id: Uuid,
     /// Counts from 1.
     number: i32,
-    started_at: DateTime<Utc>,
+    started_at: Timestamp,
     /// Milliseconds.
     duration_ms: i32,
     outcome: OutcomeView,
@@ -354,9 +381,13 @@ impl From<Attempt> for AttemptView {
             id: id.0,
             delivery_id: delivery_id.0,
             number,
-            started_at: millis(started_at),
+            started_at: started_at.into(),
             duration_ms,
-            outcome: if succeeded { OutcomeView::Succeeded } else { OutcomeView::Failed },
+            outcome: if succeeded {
+                OutcomeView::Succeeded
+            } else {
+                OutcomeView::Failed
+            },
             status,
             error_class,
             error_detail,
