@@ -1,1 +1,146 @@
-fn main() {}
+//! `latchkey-api`: the API server and the operator's commands.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Parser, Subcommand};
+use latchkey_api::{serve, spec};
+use latchkey_shared::{
+    auth::bootstrap::{Bootstrapped, bootstrap},
+    clock::SystemClock,
+    config::{Config, Process},
+    context::Context,
+    random::OsRandom,
+    secret::Secret,
+    user::Email,
+};
+
+/// The API server of Latchkey.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// A TOML file; every key can be overridden by LATCHKEY__SECTION__KEY.
+    #[arg(long, env = "LATCHKEY_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API (the default).
+    Serve,
+    /// Bring the database up to date.
+    Migrate,
+    /// Make the platform's tenant and its administrator, where they are missing.
+    Bootstrap {
+        /// The administrator's address.
+        #[arg(long)]
+        email: String,
+        /// A file that holds the administrator's password.
+        #[arg(long)]
+        password_file: PathBuf,
+    },
+    /// Look at the settings.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Write the OpenAPI document into openapi/.
+    Openapi {
+        /// Write nothing; fail if the files differ from the code.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Name every fault.
+    Check,
+    /// Print the settings in force, without secrets.
+    Dump,
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("latchkey-api: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Outcome {
+    let load = || Config::load(Process::Api, arguments.config.as_deref());
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => Ok(serve::serve(load()?).await?),
+        Command::Migrate => migrate(&load()?).await,
+        Command::Bootstrap { email, password_file } => set_up(load()?, &email, &password_file).await,
+        Command::Config {
+            command: ConfigCommand::Check,
+        } => {
+            load()?;
+            println!("the configuration is good");
+            Ok(())
+        }
+        Command::Config {
+            command: ConfigCommand::Dump,
+        } => {
+            println!("{:#?}", load()?);
+            Ok(())
+        }
+        Command::Openapi { check } => openapi(check),
+    }
+}
+
+async fn migrate(config: &Config) -> Outcome {
+    let owner = config
+        .postgres
+        .migrate_url
+        .as_ref()
+        .ok_or("postgres.migrate_url: is missing")?;
+    let application = url::Url::parse(config.postgres.url.expose())?;
+    latchkey_migration::migrate(owner.expose(), application.username()).await?;
+    println!("the database is at {}", latchkey_migration::expected_version());
+    Ok(())
+}
+
+async fn set_up(config: Config, email: &str, password_file: &Path) -> Outcome {
+    let email = Email::parse(email)?;
+    let password =
+        fs::read_to_string(password_file).map_err(|error| format!("{}: {error}", password_file.display()))?;
+    let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
+    let context = Context::open(config, Arc::new(SystemClock), Arc::new(OsRandom::new())).await?;
+    match bootstrap(&context, email, password).await? {
+        Bootstrapped::Created => println!("the administrator was made"),
+        Bootstrapped::Unchanged => println!("the administrator is there; nothing was changed"),
+    }
+    context.postgres.close().await;
+    Ok(())
+}
+
+fn openapi(check: bool) -> Outcome {
+    let documents = [
+        ("openapi/openapi.json", spec::document()?),
+        ("openapi/openapi-3.0.json", spec::document_3_0()?),
+    ];
+    for (path, document) in documents {
+        let text = spec::text(&document)?;
+        if !check {
+            fs::write(path, text).map_err(|error| format!("{path}: {error}"))?;
+        } else if fs::read_to_string(path).unwrap_or_default() != text {
+            return Err(format!("{path} differs from the code; run `./dev openapi` and commit it").into());
+        }
+    }
+    Ok(())
+}

@@ -79,6 +79,8 @@ try {
 // Opens an operation, fills it in, presses Execute; returns the status and the body that the page shows.
 async function execute(page, operationId, { parameters = {}, body }) {
   const operation = await openOperation(page, operationId)
+  // The page may be set up to start in this mode; then the button is there too, and cancels.
+  await operation.locator('.try-out__btn').first().waitFor()
   const tryOut = operation.locator('.try-out__btn:not(.cancel):not(.reset)')
   if (await tryOut.count()) await tryOut.click()
 

@@ -80,7 +80,9 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// `max_body_bytes`: larger requests are refused with 413.
     pub max_body_bytes: usize,
-    /// `drain`: how long running requests may take after SIGTERM.
+    /// `drain_notice`: for so long after SIGTERM it still serves while it says that it is not ready.
+    pub drain_notice: Duration,
+    /// `drain`: how long running requests may take after that.
     pub drain: Duration,
 }
 
@@ -267,6 +269,12 @@ impl Server {
                 Environment::Production
             }
         };
+        // Nothing balances load between the processes of one developer.
+        let notice = if environment == Environment::Development {
+            0
+        } else {
+            5
+        };
         Self {
             environment,
             listen: source.or("server.listen", local(8080)),
@@ -274,6 +282,7 @@ impl Server {
             public_url: source.required("server.public_url", local_url()),
             trusted_proxies: source.or("server.trusted_proxies", Vec::new()),
             max_body_bytes: source.or("server.max_body_bytes", 512 * 1024),
+            drain_notice: source.or("server.drain_notice", Duration::from_secs(notice)),
             drain: source.or("server.drain", Duration::from_secs(20)),
         }
     }

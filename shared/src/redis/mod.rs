@@ -66,4 +66,12 @@ impl Redis {
             .set_number_of_retries(1);
         ConnectionManager::new_lazy_with_config(self.client.clone(), options)
     }
+
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), RedisError> {
+        redis::cmd("PING").exec_async(&mut self.connection()).await
+    }
 }

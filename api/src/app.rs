@@ -1,0 +1,36 @@
+//! All routes together, in their wrapper.
+
+use latchkey_shared::auth::Auth;
+use poem::{Endpoint, EndpointExt, Response, Route, get, handler, http::header, web::Data};
+
+use crate::{
+    middleware::around,
+    routes::{docs, health::Draining},
+    spec,
+};
+
+/// The document's text, made once.
+#[derive(Clone)]
+struct Document(&'static str);
+
+/// The server's endpoint.
+///
+/// # Errors
+/// When the document cannot be written.
+pub fn app(auth: Auth, draining: Draining) -> Result<impl Endpoint, serde_json::Error> {
+    let document = spec::text(&spec::document()?)?;
+    let routes = Route::new()
+        .nest("/", spec::service())
+        .at("/openapi.json", get(openapi))
+        .nest("/docs", docs::routes())
+        .data(Document(document.leak()));
+    Ok(routes.data(draining).around(around).data(auth))
+}
+
+#[handler]
+fn openapi(Data(document): Data<&Document>) -> Response {
+    Response::builder()
+        .content_type("application/json")
+        .header(header::CACHE_CONTROL, "public, max-age=300")
+        .body(document.0)
+}

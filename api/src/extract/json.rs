@@ -1,0 +1,150 @@
+//! JSON bodies: read within a limit, judged by the schema we publish, then typed.
+
+use std::{
+    any::TypeId,
+    collections::HashMap,
+    ops::Deref,
+    sync::{Arc, LazyLock, RwLock},
+};
+
+use latchkey_shared::auth::Auth;
+use poem::{IntoResponse, Request, RequestBody, Response, Result, http::header};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    payload::{ParsePayload, Payload},
+    registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry},
+    types::{ParseFromJSON, ToJSON, Type},
+};
+use serde_json::Value;
+
+use super::schema::Schema;
+use crate::problem::{Failure, FieldError, ProblemCode};
+
+/// A JSON body, of a request or of a response.
+pub struct Json<T>(pub T);
+
+impl<T> Deref for Json<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Type> Payload for Json<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(content_type: &str) -> bool {
+        let essence = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: ToJSON> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        Response::builder()
+            .content_type(Self::CONTENT_TYPE)
+            .body(self.0.to_json_string())
+    }
+}
+
+impl<T: ParseFromJSON + 'static> ParsePayload for Json<T> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
+        let limit = request
+            .data::<Auth>()
+            .map_or(64 * 1024, |auth| auth.context.config.server.max_body_bytes);
+        let bytes = body.take()?.into_bytes_limit(limit).await?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
+        let errors = schema_of::<T>().judge(&value);
+        if !errors.is_empty() {
+            return Err(Failure::fields(ProblemCode::ValidationFailed, errors).into());
+        }
+        T::parse_from_json(Some(value)).map(Self).map_err(|_| {
+            // The schema said yes and the type says no: that is a rule the schema does not tell.
+            let field = FieldError::new(
+                "",
+                "invalid",
+                "The body is not of the shape that the operation takes.",
+            );
+            Failure::fields(ProblemCode::ValidationFailed, vec![field]).into()
+        })
+    }
+}
+
+fn malformed(error: &serde_json::Error) -> Failure {
+    let (line, column) = (error.line(), error.column());
+    Failure::new(
+        ProblemCode::MalformedJson,
+        format!("The body stops being JSON at line {line}, column {column}."),
+    )
+}
+
+/// Schemas are read once a type.
+fn schema_of<T: Type + 'static>() -> Arc<Schema> {
+    static KNOWN: LazyLock<RwLock<HashMap<TypeId, Arc<Schema>>>> = LazyLock::new(RwLock::default);
+    let id = TypeId::of::<T>();
+    if let Some(schema) = KNOWN.read().ok().and_then(|known| known.get(&id).cloned()) {
+        return schema;
+    }
+    let schema = Arc::new(Schema::of::<T>());
+    if let Ok(mut known) = KNOWN.write() {
+        known.insert(id, Arc::clone(&schema));
+    }
+    schema
+}
+
+impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Json<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Self as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType {
+                content_type: Self::CONTENT_TYPE,
+                schema: T::schema_ref(),
+            }],
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<Self::ParamType>,
+    ) -> Result<Self> {
+        let content_type = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        if !content_type.is_some_and(Self::check_content_type) {
+            let failure = Failure::new(
+                ProblemCode::UnsupportedMediaType,
+                "Send the body as application/json.",
+            );
+            return Err(failure.into());
+        }
+        <Self as ParsePayload>::from_request(request, body).await
+    }
+}

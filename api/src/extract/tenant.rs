@@ -1,0 +1,104 @@
+//! The tenant of a request before sign-in: by header, by host, or the default one.
+
+use std::{ops::Deref, sync::Arc};
+
+use latchkey_shared::{
+    auth::Auth,
+    tenant::{ResolveError, Tenant},
+};
+use poem::{Request, RequestBody, Result, http::header};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions,
+    registry::{MetaParamIn, MetaSchemaRef},
+    types::Type,
+};
+
+use crate::problem::{Failure, ProblemCode};
+
+/// `X-Tenant-ID`, or else the host, names it; it exists and is active.
+pub struct InTenant(pub Arc<Tenant>);
+
+impl Deref for InTenant {
+    type Target = Tenant;
+
+    fn deref(&self) -> &Tenant {
+        &self.0
+    }
+}
+
+impl<'a> ApiExtractor<'a> for InTenant {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = String;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(String::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<Self::ParamType>,
+    ) -> Result<Self> {
+        let auth = super::bearer::auth(request)?;
+        let tenant = auth
+            .tenants
+            .resolve(named_header(request)?, host(request))
+            .await
+            .map_err(Failure::from)?;
+        Ok(Self(tenant))
+    }
+}
+
+/// The tenant of a token that carries its own must be the one the request names, if it names one.
+pub(super) async fn check(request: &Request, auth: &Auth, tenant: &Tenant) -> Result<(), Failure> {
+    match auth.tenants.named(named_header(request)?, host(request)).await? {
+        Some(named) if named.id != tenant.id => Err(Failure::new(
+            ProblemCode::TenantMismatch,
+            "The request names another tenant than its credential.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn named_header(request: &Request) -> Result<Option<&str>, Failure> {
+    let Some(value) = request.headers().get("x-tenant-id") else {
+        return Ok(None);
+    };
+    let unreadable = |_| Failure::new(ProblemCode::InvalidParameter, "X-Tenant-ID is not plain text.");
+    value.to_str().map(Some).map_err(unreadable)
+}
+
+/// HTTP/2 carries the host in the request's target.
+fn host(request: &Request) -> Option<&str> {
+    let header = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
+    header.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Required => Self::new(
+                ProblemCode::TenantRequired,
+                "Name the tenant by X-Tenant-ID or by the host.",
+            ),
+            ResolveError::Unknown => {
+                Self::new(ProblemCode::TenantNotFound, "There is no tenant of that name.")
+            }
+            ResolveError::Conflict => Self::new(
+                ProblemCode::TenantConflict,
+                "X-Tenant-ID and the host name two different tenants.",
+            ),
+            ResolveError::Suspended => Self::new(ProblemCode::TenantSuspended, "The tenant is suspended."),
+            ResolveError::Internal(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The one wrapper of all routes: an id for the request, an end for every error, a line and a figure for each.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use futures::FutureExt;
+use latchkey_shared::auth::Auth;
+use poem::{Endpoint, IntoResponse, PathPattern, Request, Response, Result};
+use tracing::Instrument;
+
+use super::headers;
+use crate::{
+    extract::ClientOrigin,
+    problem::{Failure, ProblemCode, framework},
+};
+
+/// Longer ids are not taken over from a client.
+const MAX_REQUEST_ID: usize = 64;
+
+/// Wraps the call of an endpoint; errors and panics become problems here.
+///
+/// # Errors
+/// None: the type is the framework's.
+pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Result<Response> {
+    let started = Instant::now();
+    let request_id = request_id(&request);
+    let method = request.method().clone();
+    if let Some(auth) = request.data::<Auth>() {
+        let origin = ClientOrigin::of(
+            &request,
+            request_id.clone(),
+            &auth.context.config.server.trusted_proxies,
+        );
+        request.set_data(origin);
+    }
+    let span = tracing::info_span!("request", %request_id, %method);
+    let called = async {
+        if has_nul(&request) {
+            let failure = Failure::new(
+                ProblemCode::InvalidParameter,
+                "The request's target contains NUL.",
+            );
+            return (failure.respond(&request_id), None);
+        }
+        answer(&*endpoint, request, &request_id).await
+    };
+    let (mut response, route) = called.instrument(span.clone()).await;
+    headers::complete(&mut response, &request_id);
+
+    let route = route.unwrap_or_else(|| "unmatched".to_owned());
+    let status = response.status().as_u16();
+    let elapsed = started.elapsed();
+    span.in_scope(|| tracing::info!(route, status, seconds = elapsed.as_secs_f64(), "answered"));
+    let labels = [
+        ("method", method.to_string()),
+        ("route", route),
+        ("status", status.to_string()),
+    ];
+    metrics::counter!("latchkey_http_requests_total", &labels).increment(1);
+    metrics::histogram!("latchkey_http_request_seconds", &labels).record(elapsed);
+    Ok(response)
+}
+
+/// The response and the template of the route it came from.
+async fn answer<E: Endpoint>(endpoint: &E, request: Request, request_id: &str) -> (Response, Option<String>) {
+    let called = AssertUnwindSafe(endpoint.call(request)).catch_unwind().await;
+    match called {
+        Ok(Ok(output)) => {
+            let response = output.into_response();
+            let route = response
+                .data::<PathPattern>()
+                .map(|pattern| pattern.0.to_string());
+            (response, route)
+        }
+        Ok(Err(error)) => {
+            let route = error.data::<PathPattern>().map(|pattern| pattern.0.to_string());
+            (framework::failure(&error).respond(request_id), route)
+        }
+        Err(_) => {
+            tracing::error!("a handler panicked");
+            let failure = Failure::new(
+                ProblemCode::InternalError,
+                "The request id finds the cause in the server's log.",
+            );
+            (failure.respond(request_id), None)
+        }
+    }
+}
+
+/// The gateway's id, if it is a plain one; else a new one.
+fn request_id(request: &Request) -> String {
+    let plain = |id: &&str| {
+        (1..=MAX_REQUEST_ID).contains(&id.len())
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let given = request
+        .headers()
+        .get("x-request-id")
+        .and_then(|value| value.to_str().ok())
+        .filter(plain);
+    match (given, request.data::<Auth>()) {
+        (Some(id), _) => id.to_owned(),
+        (None, Some(auth)) => auth.context.uuid(auth.context.clock.now()).to_string(),
+        (None, None) => String::new(),
+    }
+}
+
+/// PostgreSQL keeps no NUL in text; no parameter of ours means one.
+fn has_nul(request: &Request) -> bool {
+    request.original_uri().to_string().contains("%00")
+}

@@ -1,0 +1,6 @@
+//! What surrounds every request.
+
+mod around;
+mod headers;
+
+pub use around::around;

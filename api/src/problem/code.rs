@@ -1,0 +1,93 @@
+//! Every problem there is: a stable word, its status and its title.
+
+use poem::http::StatusCode;
+use poem_openapi::Enum;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])* $variant:ident $status:ident $title:literal)*) => {
+        /// A stable word for what went wrong; clients may branch on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+        #[oai(rename_all = "snake_case")]
+        pub enum ProblemCode {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl ProblemCode {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The HTTP status it goes with.
+            #[must_use]
+            pub const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$variant => StatusCode::$status,)*
+                }
+            }
+
+            /// The same words in each response.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $title,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON.
+    MalformedJson BAD_REQUEST "The body is not JSON"
+    /// A path, query or header parameter cannot be read.
+    InvalidParameter BAD_REQUEST "A parameter cannot be read"
+    /// The cursor is not one that a list returned.
+    InvalidCursor BAD_REQUEST "The cursor cannot be read"
+    /// Neither header nor host names a tenant, and there is no default.
+    TenantRequired BAD_REQUEST "The request names no tenant"
+    /// Header and host name two tenants.
+    TenantConflict BAD_REQUEST "The request names two tenants"
+    /// The request cannot be understood as HTTP asks for it.
+    BadRequest BAD_REQUEST "The request cannot be read"
+    /// A one-time token is unknown, used, expired or superseded.
+    InvalidToken BAD_REQUEST "The token is not valid"
+    /// There is no credential, or it is forged, expired or revoked.
+    Unauthenticated UNAUTHORIZED "A valid access token is required"
+    /// Address and password do not belong together.
+    InvalidCredentials UNAUTHORIZED "The e-mail address or the password is wrong"
+    /// The refresh token is unknown, used, expired or revoked.
+    InvalidRefreshToken UNAUTHORIZED "The refresh token is not valid"
+    /// The caller lacks a permission.
+    Forbidden FORBIDDEN "A permission is missing"
+    /// The password is right; the address is yet to be proven.
+    EmailNotVerified FORBIDDEN "The e-mail address is not verified"
+    /// The tenant takes only those it invites.
+    RegistrationClosed FORBIDDEN "Registration is closed"
+    /// The tenant is suspended.
+    TenantSuspended FORBIDDEN "The tenant is suspended"
+    /// The credential belongs to another tenant than the request names.
+    TenantMismatch FORBIDDEN "The credential belongs to another tenant"
+    /// There is no such thing in the caller's tenant.
+    NotFound NOT_FOUND "Not found"
+    /// There is no such route.
+    RouteNotFound NOT_FOUND "There is no such route"
+    /// The request names a tenant that does not exist.
+    TenantNotFound NOT_FOUND "There is no such tenant"
+    /// The route takes other methods.
+    MethodNotAllowed METHOD_NOT_ALLOWED "The route does not take this method"
+    /// The address has an account.
+    EmailTaken CONFLICT "The e-mail address has an account"
+    /// Another tenant has the slug.
+    SlugTaken CONFLICT "The slug is taken"
+    /// The tenant holds as many of these as it may.
+    LimitReached CONFLICT "The limit is reached"
+    /// The body is larger than the server takes.
+    BodyTooLarge PAYLOAD_TOO_LARGE "The body is too large"
+    /// The body is not declared as JSON.
+    UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "The body must be application/json"
+    /// Fields of the body break rules; `errors` names each.
+    ValidationFailed UNPROCESSABLE_ENTITY "Fields are not valid"
+    /// A fault of the server's own; the request id finds it in the log.
+    InternalError INTERNAL_SERVER_ERROR "Something went wrong here"
+    /// The server cannot answer now; `Retry-After` says when to come back.
+    Unavailable SERVICE_UNAVAILABLE "Try again in a moment"
+}

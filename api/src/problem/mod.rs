@@ -1,0 +1,252 @@
+//! Problems: every error that leaves this server is `application/problem+json` (RFC 9457).
+//!
+//! A handler returns an [`ApiError`] whose type lists the statuses it can have, so that the document lists them
+//! too. What the framework refuses by itself is turned into a problem in [`framework`].
+//!
+//! What must never happen: a Rust type's name, a source error or a secret in a response.
+
+mod code;
+pub mod framework;
+mod status;
+
+use std::marker::PhantomData;
+
+use latchkey_shared::error::Internal;
+use poem::{
+    IntoResponse, Response,
+    error::ResponseError,
+    http::{HeaderValue, StatusCode, header},
+};
+use poem_openapi::{
+    ApiResponse, Object,
+    registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry},
+    types::{ToJSON, Type},
+};
+
+pub use self::{
+    code::ProblemCode,
+    status::{Busy, Conflict, Input, NotFound, Parameters, Permitted, SignedIn, Statuses, Tenancy},
+};
+
+const CONTENT_TYPE: &str = "application/problem+json";
+/// Seconds; what waits now is done by then.
+const RETRY_AFTER: &str = "1";
+
+/// What went wrong (RFC 9457).
+#[derive(Clone, Debug, Object)]
+pub struct Problem {
+    /// A URI for the kind of problem.
+    #[oai(rename = "type")]
+    pub problem_type: String,
+    /// The kind of problem in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What went wrong this time, in words.
+    pub detail: String,
+    /// The kind of problem as a stable word.
+    pub code: ProblemCode,
+    /// The id of the request, also in `X-Request-Id`.
+    pub request_id: String,
+    /// The fields concerned; empty when it is not about fields.
+    pub errors: Vec<FieldError>,
+}
+
+/// What is wrong with one field.
+#[derive(Clone, Debug, PartialEq, Eq, Object)]
+pub struct FieldError {
+    /// A JSON pointer into the body (RFC 6901), or `/query/name`, `/path/name`, `/header/name`.
+    pub pointer: String,
+    /// A stable word.
+    pub code: String,
+    /// In words, without the value.
+    pub detail: String,
+}
+
+impl FieldError {
+    /// A fault of the field at `pointer`.
+    pub fn new(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            code: code.to_owned(),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// A problem on its way to the client; the request's id is added when it leaves.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{code:?}: {detail}")]
+pub struct Failure {
+    code: ProblemCode,
+    detail: String,
+    errors: Vec<FieldError>,
+}
+
+impl Failure {
+    /// A problem in its own words.
+    pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Fields that break rules.
+    #[must_use]
+    pub fn fields(code: ProblemCode, errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [only] => only.detail.clone(),
+            several => format!("{} fields are not valid", several.len()),
+        };
+        Self { code, detail, errors }
+    }
+
+    /// The kind of problem.
+    #[must_use]
+    pub fn code(&self) -> ProblemCode {
+        self.code
+    }
+
+    /// The response to the request of that id.
+    #[must_use]
+    pub fn respond(&self, request_id: &str) -> Response {
+        let status = self.code.status();
+        let problem = Problem {
+            problem_type: format!("urn:latchkey:problem:{}", word(self.code)),
+            title: self.code.title().to_owned(),
+            status: status.as_u16(),
+            detail: self.detail.clone(),
+            code: self.code,
+            request_id: request_id.to_owned(),
+            errors: self.errors.clone(),
+        };
+        let mut response = Response::builder()
+            .status(status)
+            .content_type(CONTENT_TYPE)
+            .body(problem.to_json_string());
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, challenge(self.code));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
+        response
+    }
+}
+
+fn word(code: ProblemCode) -> String {
+    code.to_json()
+        .and_then(|word| word.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// RFC 6750 section 3: an error only where a token was sent.
+fn challenge(code: ProblemCode) -> HeaderValue {
+    HeaderValue::from_static(match code {
+        ProblemCode::Unauthenticated => r#"Bearer realm="latchkey", error="invalid_token""#,
+        _ => r#"Bearer realm="latchkey""#,
+    })
+}
+
+impl ResponseError for Failure {
+    fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn as_response(&self) -> Response {
+        self.respond("")
+    }
+}
+
+impl From<Internal> for Failure {
+    fn from(error: Internal) -> Self {
+        match error {
+            Internal::Unavailable(source) => {
+                tracing::warn!(error = %source, "a dependency does not answer");
+                Self::new(ProblemCode::Unavailable, "The service cannot answer now.")
+            }
+            Internal::Fault(source) => {
+                tracing::error!(error = %source, "internal error");
+                Self::new(
+                    ProblemCode::InternalError,
+                    "The request id finds the cause in the server's log.",
+                )
+            }
+        }
+    }
+}
+
+/// The error side of a handler. `S` lists the statuses it can have, on top of 500 and 503.
+pub struct ApiError<S> {
+    failure: Failure,
+    statuses: PhantomData<fn() -> S>,
+}
+
+/// What a handler returns.
+pub type ApiResult<T, S> = Result<T, ApiError<S>>;
+
+impl<S, F: Into<Failure>> From<F> for ApiError<S> {
+    fn from(failure: F) -> Self {
+        Self {
+            failure: failure.into(),
+            statuses: PhantomData,
+        }
+    }
+}
+
+impl<S> From<ApiError<S>> for poem::Error {
+    fn from(error: ApiError<S>) -> Self {
+        error.failure.into()
+    }
+}
+
+impl<S> IntoResponse for ApiError<S> {
+    fn into_response(self) -> Response {
+        self.failure.as_response()
+    }
+}
+
+impl<S: Statuses> ApiResponse for ApiError<S> {
+    fn meta() -> MetaResponses {
+        let mut statuses = S::list();
+        statuses.extend([500, 503]);
+        statuses.sort_unstable();
+        statuses.dedup();
+        MetaResponses {
+            responses: statuses.into_iter().map(describe).collect(),
+        }
+    }
+
+    fn register(registry: &mut Registry) {
+        Problem::register(registry);
+    }
+}
+
+fn describe(status: u16) -> MetaResponse {
+    let known = StatusCode::from_u16(status).unwrap_or_default();
+    let header = |name: &str, description: &str| MetaHeader {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        required: true,
+        deprecated: false,
+        schema: String::schema_ref(),
+    };
+    let headers = match status {
+        401 => vec![header("WWW-Authenticate", "How to authenticate (RFC 6750)")],
+        503 => vec![header("Retry-After", "Seconds to wait (RFC 9110 section 10.2.3)")],
+        _ => Vec::new(),
+    };
+    MetaResponse {
+        description: known.canonical_reason().unwrap_or("Problem"),
+        status: Some(status),
+        status_range: None,
+        content: vec![MetaMediaType {
+            content_type: CONTENT_TYPE,
+            schema: Problem::schema_ref(),
+        }],
+        headers,
+    }
+}

@@ -1,0 +1,87 @@
+//! What of accounts, sign-in and sessions becomes which problem.
+
+use latchkey_shared::{
+    auth::{LoginError, RegisterError, VerifyError},
+    session::RefreshError,
+    user::WeakPassword,
+};
+
+use crate::problem::{Failure, FieldError, ProblemCode};
+
+impl From<LoginError> for Failure {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::InvalidCredentials => Self::new(
+                ProblemCode::InvalidCredentials,
+                "The e-mail address or the password is wrong.",
+            ),
+            LoginError::EmailNotVerified => Self::new(
+                ProblemCode::EmailNotVerified,
+                "Follow the link in the verification mail, then sign in.",
+            ),
+            LoginError::Busy => busy(),
+            LoginError::Internal(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegisterError> for Failure {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Closed => Self::new(
+                ProblemCode::RegistrationClosed,
+                "This tenant takes only those it invites.",
+            ),
+            RegisterError::WeakPassword(weak) => weak.into(),
+            RegisterError::EmailTaken => {
+                Self::new(ProblemCode::EmailTaken, "The e-mail address has an account.")
+            }
+            RegisterError::Busy => busy(),
+            RegisterError::Internal(error) => error.into(),
+        }
+    }
+}
+
+impl From<WeakPassword> for Failure {
+    fn from(weak: WeakPassword) -> Self {
+        let code = match weak {
+            WeakPassword::TooShort => "too_short",
+            WeakPassword::TooLong => "too_long",
+            WeakPassword::IsAddress => "is_address",
+        };
+        let field = FieldError::new("/password", code, weak.to_string());
+        Self::fields(ProblemCode::ValidationFailed, vec![field])
+    }
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::InvalidToken => invalid_token(),
+            VerifyError::Internal(error) => error.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for Failure {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Invalid => Self::new(ProblemCode::InvalidRefreshToken, "Sign in again."),
+            RefreshError::Internal(error) => error.into(),
+        }
+    }
+}
+
+/// The hashing queue is full.
+pub(in crate::routes) fn busy() -> Failure {
+    Failure::new(
+        ProblemCode::Unavailable,
+        "Too many passwords are waiting to be checked.",
+    )
+}
+
+/// A token from a mail is of no use.
+pub(in crate::routes) fn invalid_token() -> Failure {
+    let field = FieldError::new("/token", "invalid", "The token is unknown, used or expired.");
+    Failure::fields(ProblemCode::InvalidToken, vec![field])
+}

@@ -1,0 +1,138 @@
+//! Accounts, sign-in and sessions.
+
+pub(in crate::routes) mod error;
+mod model;
+
+use latchkey_shared::{
+    auth::{self, Auth},
+    user::Email,
+};
+use poem::web::Data;
+use poem_openapi::OpenApi;
+
+pub use self::model::UserView;
+use self::model::{
+    LoginRequest, MeView, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SentView,
+    SessionTokens, VerifiedView, VerifyRequest,
+};
+use super::Tag;
+use crate::{
+    extract::{Bearer, ClientOrigin, InTenant, Json},
+    problem::{ApiResult, Busy, Conflict, Failure, FieldError, Input, ProblemCode, SignedIn, Tenancy},
+    reply::{Accepted, NoContent, Ok as Reply},
+};
+
+/// The operations.
+pub struct AuthApi;
+
+#[OpenApi(prefix_path = "/v1/auth", tag = "Tag::Auth")]
+impl AuthApi {
+    /// Make an account
+    ///
+    /// Where the tenant requires verification, which is the default, the answer is the same for a new and for a
+    /// known address.
+    #[oai(path = "/register", method = "post", operation_id = "register")]
+    async fn register(
+        &self,
+        Data(auth): Data<&Auth>,
+        origin: ClientOrigin,
+        /// The tenant's id or slug; without it the host names the tenant
+        #[oai(name = "X-Tenant-ID")]
+        tenant: InTenant,
+        body: Json<RegisterRequest>,
+    ) -> ApiResult<RegisterReply, (Input, Tenancy, Conflict, Busy)> {
+        let registered = auth::register(auth, &tenant, &origin, body.0.read()?).await?;
+        Ok(registered.into())
+    }
+
+    /// Prove an address
+    ///
+    /// Takes the token from the mail. Nobody is signed in by it.
+    #[oai(path = "/email/verify", method = "post", operation_id = "verifyEmail")]
+    async fn verify_email(
+        &self,
+        Data(auth): Data<&Auth>,
+        origin: ClientOrigin,
+        body: Json<VerifyRequest>,
+    ) -> ApiResult<Reply<VerifiedView>, Input> {
+        let user = auth::verify_email(auth, &origin, &body.token).await?;
+        Ok(Reply(user.into()))
+    }
+
+    /// Send the verification mail again
+    ///
+    /// The answer is the same whether or not the address waits for one.
+    #[oai(
+        path = "/email/verify/resend",
+        method = "post",
+        operation_id = "resendVerification"
+    )]
+    async fn resend_verification(
+        &self,
+        Data(auth): Data<&Auth>,
+        origin: ClientOrigin,
+        /// The tenant's id or slug; without it the host names the tenant
+        #[oai(name = "X-Tenant-ID")]
+        tenant: InTenant,
+        body: Json<ResendRequest>,
+    ) -> ApiResult<Accepted<SentView>, (Input, Tenancy)> {
+        auth::resend_verification(auth, &tenant, &origin, &email(&body.email)?).await?;
+        Ok(Accepted(SentView::verification()))
+    }
+
+    /// Sign in with a password
+    #[oai(path = "/login", method = "post", operation_id = "login")]
+    async fn login(
+        &self,
+        Data(auth): Data<&Auth>,
+        origin: ClientOrigin,
+        /// The tenant's id or slug; without it the host names the tenant
+        #[oai(name = "X-Tenant-ID")]
+        tenant: InTenant,
+        body: Json<LoginRequest>,
+    ) -> ApiResult<Reply<SessionTokens>, (Input, Tenancy, SignedIn, Busy)> {
+        let signed_in = auth::login(auth, &tenant, &origin, body.0.read()?).await?;
+        Ok(Reply(signed_in.into()))
+    }
+
+    /// Go on with a session
+    ///
+    /// The refresh token is used up. Repeated within ten seconds the request gives the same successor; later it
+    /// ends the session, because then someone else has the token.
+    #[oai(path = "/refresh", method = "post", operation_id = "refresh")]
+    async fn refresh(
+        &self,
+        Data(auth): Data<&Auth>,
+        origin: ClientOrigin,
+        body: Json<RefreshRequest>,
+    ) -> ApiResult<Reply<SessionTokens>, (Input, SignedIn)> {
+        let signed_in = auth::refresh(auth, &origin, &body.refresh_token).await?;
+        Ok(Reply(signed_in.into()))
+    }
+
+    /// End this session
+    #[oai(path = "/logout", method = "post", operation_id = "logout")]
+    async fn logout(
+        &self,
+        Data(auth): Data<&Auth>,
+        Bearer(caller): Bearer,
+        origin: ClientOrigin,
+    ) -> ApiResult<NoContent, SignedIn> {
+        auth::logout(auth, &caller.principal, &origin).await?;
+        Ok(NoContent)
+    }
+
+    /// Who am I
+    #[oai(path = "/me", method = "get", operation_id = "getMe")]
+    async fn me(&self, Bearer(caller): Bearer) -> ApiResult<Reply<MeView>, SignedIn> {
+        Ok(Reply((&*caller.account).into()))
+    }
+}
+
+/// The address in the field `email`.
+fn email(text: &str) -> Result<Email, Failure> {
+    Email::parse(text).map_err(|error| {
+        let field = FieldError::new("/email", "invalid_format", error.to_string());
+        Failure::fields(ProblemCode::ValidationFailed, vec![field])
+    })
+}

@@ -1,0 +1,361 @@
+//! The shapes of accounts, sign-in and sessions.
+
+use latchkey_shared::{
+    auth::{Account, Login, Register, Registered, SignedIn},
+    entity::{TenantStatus, UserStatus},
+    secret::Secret,
+    user::User,
+};
+use poem::{IntoResponse, Response, http::StatusCode};
+use poem_openapi::{
+    ApiResponse, Enum, Object,
+    registry::{MetaResponses, Registry},
+    types::Type,
+};
+use uuid::Uuid;
+
+use super::email;
+use crate::{
+    extract::Json,
+    problem::Failure,
+    reply::{Accepted, Created},
+    time::Timestamp,
+};
+
+/// An account to be.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub(super) struct RegisterRequest {
+    /// The address; a verification mail is sent to it.
+    #[oai(validator(max_length = 254))]
+    email: String,
+    /// 8 to 256 characters, any of them.
+    #[oai(validator(min_length = 8, max_length = 256))]
+    password: String,
+    /// What the user goes by.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    name: Option<String>,
+}
+
+impl poem_openapi::types::Example for RegisterRequest {
+    fn example() -> Self {
+        Self {
+            email: "ada@example.com".to_owned(),
+            password: "correct horse battery staple".to_owned(),
+            name: Some("Ada Lovelace".to_owned()),
+        }
+    }
+}
+
+impl RegisterRequest {
+    pub(super) fn read(self) -> Result<Register, Failure> {
+        let Self {
+            email: address,
+            password,
+            name,
+        } = self;
+        Ok(Register {
+            email: email(&address)?,
+            password: Secret::new(password),
+            name,
+        })
+    }
+}
+
+/// What came of a registration.
+pub(super) enum RegisterReply {
+    /// 202: a mail is on its way.
+    Sent,
+    /// 201: the account can be used.
+    Created(UserView),
+}
+
+impl From<Registered> for RegisterReply {
+    fn from(registered: Registered) -> Self {
+        match registered {
+            Registered::VerificationSent => Self::Sent,
+            Registered::Created(user) => Self::Created(user.into()),
+        }
+    }
+}
+
+impl IntoResponse for RegisterReply {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Sent => Accepted(SentView::verification()).into_response(),
+            Self::Created(user) => {
+                let mut response = Json(RegisteredView {
+                    status: RegisteredStatus::Registered,
+                    user,
+                })
+                .into_response();
+                response.set_status(StatusCode::CREATED);
+                response
+                    .headers_mut()
+                    .insert("location", poem::http::HeaderValue::from_static("/v1/auth/me"));
+                response
+            }
+        }
+    }
+}
+
+impl ApiResponse for RegisterReply {
+    fn meta() -> MetaResponses {
+        let mut meta = Created::<RegisteredView>::meta();
+        meta.responses.extend(Accepted::<SentView>::meta().responses);
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        RegisteredView::register(registry);
+        SentView::register(registry);
+    }
+}
+
+/// An account that was made.
+#[derive(Object)]
+pub(super) struct RegisteredView {
+    status: RegisteredStatus,
+    user: UserView,
+}
+
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum RegisteredStatus {
+    Registered,
+}
+
+/// A mail is on its way, if the address takes one.
+#[derive(Object)]
+pub(super) struct SentView {
+    status: SentStatus,
+}
+
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum SentStatus {
+    VerificationSent,
+}
+
+impl SentView {
+    pub(super) fn verification() -> Self {
+        Self {
+            status: SentStatus::VerificationSent,
+        }
+    }
+}
+
+/// A token from a mail.
+#[derive(Object)]
+#[oai(deny_unknown_fields)]
+pub(super) struct VerifyRequest {
+    /// From the link in the mail.
+    #[oai(validator(max_length = 256))]
+    pub(super) token: String,
+}
+
+/// A proven address.
+#[derive(Object)]
+pub(super) struct VerifiedView {
+    user_id: Uuid,
+    email: String,
+}
+
+impl From<User> for VerifiedView {
+    fn from(user: User) -> Self {
+        Self {
+            user_id: user.id.0,
+            email: user.email,
+        }
+    }
+}
+
+/// An address that waits for its mail.
+#[derive(Object)]
+#[oai(deny_unknown_fields)]
+pub(super) struct ResendRequest {
+    /// The address.
+    #[oai(validator(max_length = 254))]
+    pub(super) email: String,
+}
+
+/// A try to sign in.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub(super) struct LoginRequest {
+    /// The address.
+    #[oai(validator(max_length = 254))]
+    email: String,
+    /// The password.
+    #[oai(validator(max_length = 1024))]
+    password: String,
+}
+
+impl poem_openapi::types::Example for LoginRequest {
+    fn example() -> Self {
+        Self {
+            email: "ada@example.com".to_owned(),
+            password: "correct horse battery staple".to_owned(),
+        }
+    }
+}
+
+impl LoginRequest {
+    pub(super) fn read(self) -> Result<Login, Failure> {
+        Ok(Login {
+            email: email(&self.email)?,
+            password: Secret::new(self.password),
+        })
+    }
+}
+
+/// What continues a session.
+#[derive(Object)]
+#[oai(deny_unknown_fields)]
+pub(super) struct RefreshRequest {
+    /// From the last sign-in or refresh.
+    #[oai(validator(max_length = 256))]
+    pub(super) refresh_token: String,
+}
+
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum LoginStatus {
+    Authenticated,
+}
+
+#[derive(Enum)]
+enum TokenType {
+    Bearer,
+}
+
+/// A session that has begun or goes on.
+#[derive(Object)]
+pub(super) struct SessionTokens {
+    status: LoginStatus,
+    /// For `Authorization: Bearer`.
+    access_token: String,
+    token_type: TokenType,
+    /// Seconds that the access token lives.
+    expires_in: i64,
+    /// Continues the session, once.
+    refresh_token: String,
+    /// Seconds that the refresh token lives.
+    refresh_expires_in: i64,
+    session_id: Uuid,
+    user: UserView,
+}
+
+impl From<SignedIn> for SessionTokens {
+    fn from(signed_in: SignedIn) -> Self {
+        let SignedIn { user, tokens } = signed_in;
+        Self {
+            status: LoginStatus::Authenticated,
+            access_token: tokens.access_token.expose().clone(),
+            token_type: TokenType::Bearer,
+            expires_in: tokens.expires_in,
+            refresh_token: tokens.session.refresh_token.expose().clone(),
+            refresh_expires_in: tokens.refresh_expires_in,
+            session_id: tokens.session.id.0,
+            user: user.into(),
+        }
+    }
+}
+
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum UserStatusView {
+    Active,
+    Disabled,
+}
+
+/// A user.
+#[derive(Object)]
+#[oai(rename = "User")]
+pub struct UserView {
+    id: Uuid,
+    /// As it was written.
+    email: String,
+    /// Whether the address is proven.
+    email_verified: bool,
+    /// What the user goes by.
+    #[oai(skip_serializing_if_is_none = false)]
+    name: Option<String>,
+    status: UserStatusView,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<User> for UserView {
+    fn from(user: User) -> Self {
+        let User {
+            id,
+            email,
+            name,
+            status,
+            email_verified_at,
+            created_at,
+            updated_at,
+        } = user;
+        Self {
+            id: id.0,
+            email,
+            email_verified: email_verified_at.is_some(),
+            name,
+            status: match status {
+                UserStatus::Active => UserStatusView::Active,
+                UserStatus::Disabled => UserStatusView::Disabled,
+            },
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+        }
+    }
+}
+
+/// The caller's tenant, in short.
+#[derive(Object)]
+struct TenantRef {
+    id: Uuid,
+    slug: String,
+    name: String,
+    status: TenantStatusRef,
+}
+
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+enum TenantStatusRef {
+    Active,
+    Suspended,
+}
+
+/// The caller.
+#[derive(Object)]
+#[oai(rename = "Me")]
+pub(super) struct MeView {
+    user: UserView,
+    tenant: TenantRef,
+    /// The names of the roles held.
+    roles: Vec<String>,
+    /// What they grant together.
+    permissions: Vec<String>,
+}
+
+impl From<&Account> for MeView {
+    fn from(account: &Account) -> Self {
+        let tenant = &account.tenant;
+        Self {
+            user: account.user.clone().into(),
+            tenant: TenantRef {
+                id: tenant.id.0,
+                slug: tenant.slug.clone(),
+                name: tenant.name.clone(),
+                status: match tenant.status {
+                    TenantStatus::Active => TenantStatusRef::Active,
+                    TenantStatus::Suspended => TenantStatusRef::Suspended,
+                },
+            },
+            roles: account.roles.clone(),
+            permissions: account.permissions.iter().map(str::to_owned).collect(),
+        }
+    }
+}

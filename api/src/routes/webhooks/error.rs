@@ -1,0 +1,26 @@
+//! What of webhooks becomes which problem.
+
+use latchkey_shared::webhook::WebhookError;
+
+use crate::problem::{Failure, FieldError, ProblemCode};
+
+impl From<WebhookError> for Failure {
+    fn from(error: WebhookError) -> Self {
+        let detail = error.to_string();
+        let field = |pointer: &str, code: &str| {
+            let field = FieldError::new(pointer, code, detail.clone());
+            Self::fields(ProblemCode::ValidationFailed, vec![field])
+        };
+        match error {
+            WebhookError::NotFound => Self::new(ProblemCode::NotFound, "There is no such resource."),
+            WebhookError::InvalidUrl(_) => field("/url", "refused_url"),
+            WebhookError::InvalidEventType { .. } => field("/type", "invalid_event_type"),
+            WebhookError::TooManyEventTypes(_) => field("/event_types", "too_many"),
+            WebhookError::InvalidHeader(_) => field("/headers", "invalid_header"),
+            WebhookError::InvalidDescription(_) => field("/description", "invalid"),
+            WebhookError::PayloadTooLarge(_) => field("/payload", "too_large"),
+            WebhookError::LimitReached(_) => Self::new(ProblemCode::LimitReached, detail),
+            WebhookError::Internal(error) => error.into(),
+        }
+    }
+}

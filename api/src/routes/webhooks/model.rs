@@ -1,0 +1,399 @@
+//! The shapes of endpoints, events, deliveries and attempts.
+
+use std::collections::HashMap;
+
+use latchkey_shared::{
+    entity::DeliveryState,
+    webhook::{Attempt, CreatedEndpoint, Delivery, Endpoint, EndpointPatch, Event, NewEndpoint},
+};
+use poem_openapi::{
+    Enum, Object,
+    types::{Any, Example, MaybeUndefined},
+};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{json_object::JsonObject, time::Timestamp};
+
+/// An endpoint to be.
+#[derive(Object)]
+#[oai(deny_unknown_fields, example)]
+pub(super) struct CreateEndpointRequest {
+    /// An https URL at a public address.
+    #[oai(validator(min_length = 1, max_length = 2048))]
+    url: String,
+    /// Which types it gets; none means all.
+    #[oai(validator(max_items = 100))]
+    event_types: Option<Vec<String>>,
+    /// For people.
+    #[oai(validator(max_length = 256))]
+    description: Option<String>,
+    /// Headers of its own, sent with every call and never shown again.
+    headers: Option<HashMap<String, String>>,
+    /// Whether it gets events from now on; true if absent.
+    enabled: Option<bool>,
+}
+
+impl Example for CreateEndpointRequest {
+    fn example() -> Self {
+        Self {
+            url: "https://hooks.example.com/latchkey".to_owned(),
+            event_types: Some(vec!["user.registered".to_owned()]),
+            description: Some("CRM".to_owned()),
+            headers: None,
+            enabled: Some(true),
+        }
+    }
+}
+
+impl From<CreateEndpointRequest> for NewEndpoint {
+    fn from(request: CreateEndpointRequest) -> Self {
+        let CreateEndpointRequest {
+            url,
+            event_types,
+            description,
+            headers,
+            enabled,
+        } = request;
+        Self {
+            url,
+            description,
+            event_types: event_types.unwrap_or_default(),
+            headers: headers.unwrap_or_default().into_iter().collect(),
+            enabled: enabled.unwrap_or(true),
+        }
+    }
+}
+
+/// What to change of an endpoint.
+#[derive(Object)]
+#[oai(deny_unknown_fields)]
+pub(super) struct UpdateEndpointRequest {
+    /// An https URL at a public address.
+    #[oai(validator(min_length = 1, max_length = 2048))]
+    url: Option<String>,
+    /// Replaces the list; an empty one, or null, means all.
+    #[oai(validator(max_items = 100))]
+    event_types: MaybeUndefined<Vec<String>>,
+    /// For people; null clears it.
+    #[oai(validator(max_length = 256))]
+    description: MaybeUndefined<String>,
+    /// Replaces all headers of its own; null clears them.
+    headers: MaybeUndefined<HashMap<String, String>>,
+    /// Whether it gets events from now on.
+    enabled: Option<bool>,
+}
+
+impl From<UpdateEndpointRequest> for EndpointPatch {
+    fn from(request: UpdateEndpointRequest) -> Self {
+        let UpdateEndpointRequest {
+            url,
+            event_types,
+            description,
+            headers,
+            enabled,
+        } = request;
+        Self {
+            url,
+            event_types: changed(event_types).map(Option::unwrap_or_default),
+            description: changed(description),
+            headers: changed(headers).map(|headers| headers.unwrap_or_default().into_iter().collect()),
+            enabled,
+        }
+    }
+}
+
+/// Absent is `None`, null is `Some(None)`.
+fn changed<T>(field: MaybeUndefined<T>) -> Option<Option<T>> {
+    match field {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(value) => Some(Some(value)),
+    }
+}
+
+/// A receiver of events.
+#[derive(Object)]
+#[oai(rename = "WebhookEndpoint")]
+pub(super) struct EndpointView {
+    id: Uuid,
+    url: String,
+    /// Which types it gets; none means all.
+    event_types: Vec<String>,
+    #[oai(skip_serializing_if_is_none = false)]
+    description: Option<String>,
+    /// The names of its own headers; their values are never shown.
+    header_names: Vec<String>,
+    enabled: bool,
+    /// Why it is off, when it was not a person who turned it off.
+    #[oai(skip_serializing_if_is_none = false)]
+    disabled_reason: Option<String>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<Endpoint> for EndpointView {
+    fn from(endpoint: Endpoint) -> Self {
+        let Endpoint {
+            id,
+            url,
+            description,
+            event_types,
+            header_names,
+            enabled,
+            disabled_reason,
+            created_at,
+            updated_at,
+        } = endpoint;
+        Self {
+            id: id.0,
+            url,
+            event_types,
+            description,
+            header_names,
+            enabled,
+            disabled_reason,
+            created_at: created_at.into(),
+            updated_at: updated_at.into(),
+        }
+    }
+}
+
+/// A new endpoint and its secret.
+#[derive(Object)]
+#[oai(rename = "CreatedWebhookEndpoint")]
+pub(super) struct CreatedEndpointView {
+    endpoint: EndpointView,
+    /// Verifies signatures (Standard Webhooks); shown this once.
+    secret: String,
+}
+
+impl From<CreatedEndpoint> for CreatedEndpointView {
+    fn from(created: CreatedEndpoint) -> Self {
+        let CreatedEndpoint { endpoint, secret } = created;
+        Self {
+            endpoint: endpoint.into(),
+            secret: secret.expose().clone(),
+        }
+    }
+}
+
+/// An event of the tenant's own.
+#[derive(Object)]
+#[oai(rename = "PublishEventRequest", deny_unknown_fields, example)]
+pub(super) struct PublishRequest {
+    /// Words of lower-case letters, digits and underscores with dots between them; not a built-in type.
+    #[oai(rename = "type", validator(min_length = 1, max_length = 128))]
+    pub(super) event_type: String,
+    /// Up to 256 KiB of JSON.
+    pub(super) payload: JsonObject,
+}
+
+impl Example for PublishRequest {
+    fn example() -> Self {
+        let mut payload = Map::new();
+        payload.insert("invoice".to_owned(), Value::from("INV-1815"));
+        Self {
+            event_type: "invoice.paid".to_owned(),
+            payload: JsonObject(payload),
+        }
+    }
+}
+
+/// An event that was taken.
+#[derive(Object)]
+#[oai(rename = "PublishedEvent")]
+pub(super) struct PublishedView {
+    /// Receivers get it as `webhook-id`.
+    pub(super) event_id: Uuid,
+}
+
+/// Something that happened.
+#[derive(Object)]
+#[oai(rename = "Event")]
+pub(super) struct EventView {
+    /// Receivers get it as `webhook-id`.
+    id: Uuid,
+    #[oai(rename = "type")]
+    event_type: String,
+    /// The `data` that receivers get.
+    payload: JsonObject,
+    created_at: Timestamp,
+}
+
+impl From<Event> for EventView {
+    fn from(event: Event) -> Self {
+        let Event {
+            id,
+            event_type,
+            payload,
+            created_at,
+        } = event;
+        Self {
+            id: id.0,
+            event_type,
+            payload: JsonObject(payload),
+            created_at: created_at.into(),
+        }
+    }
+}
+
+/// Where a delivery stands.
+#[derive(Enum)]
+#[oai(rename = "DeliveryState", rename_all = "snake_case")]
+pub(super) enum DeliveryStateView {
+    /// To be attempted, now or later.
+    Pending,
+    /// The endpoint has accepted it.
+    Succeeded,
+    /// Given up after the schedule's last attempt.
+    Failed,
+    /// Its endpoint is gone or turned off.
+    Cancelled,
+}
+
+impl From<DeliveryStateView> for DeliveryState {
+    fn from(state: DeliveryStateView) -> Self {
+        match state {
+            DeliveryStateView::Pending => Self::Pending,
+            DeliveryStateView::Succeeded => Self::Succeeded,
+            DeliveryStateView::Failed => Self::Failed,
+            DeliveryStateView::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<DeliveryState> for DeliveryStateView {
+    fn from(state: DeliveryState) -> Self {
+        match state {
+            DeliveryState::Pending => Self::Pending,
+            DeliveryState::Succeeded => Self::Succeeded,
+            DeliveryState::Failed => Self::Failed,
+            DeliveryState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// One event on its way to one endpoint.
+#[derive(Object)]
+#[oai(rename = "Delivery")]
+pub(super) struct DeliveryView {
+    id: Uuid,
+    event_id: Uuid,
+    /// The endpoint, which may have been deleted since.
+    endpoint_id: Uuid,
+    event_type: String,
+    state: DeliveryStateView,
+    /// How many calls have ended.
+    attempts: i32,
+    /// When the next one is due, while it is pending.
+    #[oai(skip_serializing_if_is_none = false)]
+    next_attempt_at: Option<Timestamp>,
+    created_at: Timestamp,
+    /// When it reached its end.
+    #[oai(skip_serializing_if_is_none = false)]
+    finished_at: Option<Timestamp>,
+}
+
+impl From<Delivery> for DeliveryView {
+    fn from(delivery: Delivery) -> Self {
+        let Delivery {
+            id,
+            event_id,
+            endpoint_id,
+            event_type,
+            state,
+            attempts,
+            next_attempt_at,
+            created_at,
+            finished_at,
+        } = delivery;
+        Self {
+            id: id.0,
+            event_id: event_id.0,
+            endpoint_id: endpoint_id.0,
+            event_type,
+            state: state.into(),
+            attempts,
+            next_attempt_at: next_attempt_at.map(Into::into),
+            created_at: created_at.into(),
+            finished_at: finished_at.map(Into::into),
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Enum)]
+#[oai(rename = "AttemptOutcome", rename_all = "snake_case")]
+enum OutcomeView {
+    Succeeded,
+    Failed,
+}
+
+/// One call of an endpoint.
+#[derive(Object)]
+#[oai(rename = "Attempt")]
+pub(super) struct AttemptView {
+    id: Uuid,
+    delivery_id: Uuid,
+    /// Counts from 1.
+    number: i32,
+    started_at: Timestamp,
+    /// Milliseconds.
+    duration_ms: i32,
+    outcome: OutcomeView,
+    /// The HTTP status, if there was a response.
+    #[oai(skip_serializing_if_is_none = false)]
+    status: Option<i16>,
+    /// `refused_address`, `dns`, `connect`, `tls`, `timeout`, `redirect`, `http_status` or `other`.
+    #[oai(skip_serializing_if_is_none = false)]
+    error_class: Option<String>,
+    /// What the failure said.
+    #[oai(skip_serializing_if_is_none = false)]
+    error_detail: Option<String>,
+    /// The address that was called, with its port.
+    #[oai(skip_serializing_if_is_none = false)]
+    address: Option<String>,
+    /// Of the response.
+    response_headers: Any<Value>,
+    /// The first 16 KiB of the response.
+    #[oai(skip_serializing_if_is_none = false)]
+    response_body: Option<String>,
+}
+
+impl From<Attempt> for AttemptView {
+    fn from(attempt: Attempt) -> Self {
+        let Attempt {
+            id,
+            delivery_id,
+            number,
+            started_at,
+            duration_ms,
+            succeeded,
+            status,
+            error_class,
+            error_detail,
+            address,
+            response_headers,
+            response_body,
+        } = attempt;
+        Self {
+            id: id.0,
+            delivery_id: delivery_id.0,
+            number,
+            started_at: started_at.into(),
+            duration_ms,
+            outcome: if succeeded {
+                OutcomeView::Succeeded
+            } else {
+                OutcomeView::Failed
+            },
+            status,
+            error_class,
+            error_detail,
+            address,
+            response_headers: Any(response_headers),
+            response_body,
+        }
+    }
+}

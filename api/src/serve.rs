@@ -1,0 +1,118 @@
+//! The process: from settings to a listening server, and to its end.
+
+use std::{io, sync::Arc};
+
+use latchkey_shared::{
+    auth::{Auth, AuthStartError},
+    clock::SystemClock,
+    config::Config,
+    context::{Context, OpenError},
+    random::OsRandom,
+    signal,
+    telemetry::{self, TelemetryError},
+};
+use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
+use poem::{EndpointExt, Route, Server, get, handler, listener::TcpListener, web::Data};
+use tokio::signal::unix::{SignalKind, signal as unix_signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{app::app, routes::health::Draining};
+
+/// Why the process ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Logs could not be set up.
+    #[error(transparent)]
+    Logs(#[from] TelemetryError),
+    /// Metrics could not be set up.
+    #[error("metrics: {0}")]
+    Metrics(#[from] BuildError),
+    /// PostgreSQL or Redis cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Signing or hashing could not start.
+    #[error(transparent)]
+    Auth(#[from] AuthStartError),
+    /// What was revoked could not be read.
+    #[error("PostgreSQL: {0}")]
+    Signals(#[from] sea_orm::DbErr),
+    /// The document could not be written.
+    #[error("the OpenAPI document: {0}")]
+    Document(#[from] serde_json::Error),
+    /// A listener could not be opened, or broke.
+    #[error("{0}")]
+    Listen(#[from] io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT, then ends without failing a request.
+///
+/// # Errors
+/// When something that is needed cannot start.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    telemetry::init_logs(&config.log)?;
+    let metrics = telemetry::init_metrics()?;
+    let context = Context::open(config, Arc::new(SystemClock), Arc::new(OsRandom::new())).await?;
+    let auth = Auth::start(context.clone())?;
+    let stop = CancellationToken::new();
+    signal::tail(
+        Arc::clone(&context.signals),
+        context.postgres.clone(),
+        context.redis.clone(),
+        Arc::clone(&context.clock),
+        stop.clone(),
+    )
+    .await?;
+
+    let server = &context.config.server;
+    let draining = Draining::default();
+    let api = app(auth, draining.clone())?;
+    let ended = ask_to_end()?;
+    tokio::spawn(serve_metrics(server.metrics_listen, metrics));
+    tracing::info!(listen = %server.listen, "serving");
+    let notice = server.drain_notice;
+    let ending = async move {
+        ended.await;
+        tracing::info!("draining");
+        // First nobody new is sent here, then nobody new is let in.
+        draining.begin();
+        tokio::time::sleep(notice).await;
+    };
+    Server::new(TcpListener::bind(server.listen))
+        .name("api")
+        .run_with_graceful_shutdown(api, ending, Some(server.drain))
+        .await?;
+    stop.cancel();
+    context.queue.flush().await;
+    context.postgres.close().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Resolves when the process is asked to end.
+fn ask_to_end() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = unix_signal(SignalKind::terminate())?;
+    let mut interrupt = unix_signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+async fn serve_metrics(listen: std::net::SocketAddr, handle: PrometheusHandle) {
+    let routes = Route::new().at("/metrics", get(render)).data(handle);
+    if let Err(error) = Server::new(TcpListener::bind(listen))
+        .name("metrics")
+        .run(routes)
+        .await
+    {
+        tracing::error!(%error, %listen, "metrics are not served");
+    }
+}
+
+#[handler]
+fn render(Data(handle): Data<&PrometheusHandle>) -> String {
+    handle.run_upkeep();
+    handle.render()
+}

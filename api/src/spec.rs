@@ -1,0 +1,124 @@
+//! The published document, made from the code and put into the form that tools expect.
+//!
+//! The framework says `3.0.0` and writes `application/json; charset=utf-8`. What we publish is OpenAPI 3.1, with
+//! keys in a stable order, and a 3.0 variant for generators that read no other.
+
+use poem_openapi::{LicenseObject, OpenApiService};
+use serde_json::{Map, Value, json};
+
+use crate::routes::{
+    auth::AuthApi, health::HealthApi, invitations::InvitationsApi, tenants::TenantsApi, webhooks::WebhooksApi,
+};
+
+type Apis = (AuthApi, InvitationsApi, TenantsApi, WebhooksApi, HealthApi);
+
+const DESCRIPTION: &str = "The identity backend of a B2B product: accounts, tenants, roles and webhooks.\n\n\
+    Errors are `application/problem+json` (RFC 9457) with a stable `code`. Before sign-in the tenant is named by \
+    `X-Tenant-ID` or by the host; afterwards by the access token alone.";
+
+/// All operations.
+#[must_use]
+pub fn service() -> OpenApiService<Apis, ()> {
+    OpenApiService::new(
+        (AuthApi, InvitationsApi, TenantsApi, WebhooksApi, HealthApi),
+        "Latchkey",
+        env!("CARGO_PKG_VERSION"),
+    )
+    .description(DESCRIPTION)
+    .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
+}
+
+/// The document as OpenAPI 3.1.
+///
+/// # Errors
+/// When the framework writes something other than JSON.
+pub fn document() -> Result<Value, serde_json::Error> {
+    let mut document: Value = serde_json::from_str(&service().spec())?;
+    document["openapi"] = json!("3.1.0");
+    document["servers"] = json!([{ "url": "/", "description": "This server" }]);
+    if let Some(license) = document
+        .pointer_mut("/info/license")
+        .and_then(Value::as_object_mut)
+    {
+        license.remove("url");
+        license.insert("identifier".to_owned(), json!("Apache-2.0"));
+    }
+    open_operations(&mut document);
+    rewrite(&mut document);
+    Ok(document)
+}
+
+/// The same as OpenAPI 3.0.
+///
+/// # Errors
+/// As [`document`].
+pub fn document_3_0() -> Result<Value, serde_json::Error> {
+    let mut document = document()?;
+    document["openapi"] = json!("3.0.3");
+    if let Some(license) = document
+        .pointer_mut("/info/license")
+        .and_then(Value::as_object_mut)
+    {
+        license.remove("identifier");
+        license.insert(
+            "url".to_owned(),
+            json!("https://www.apache.org/licenses/LICENSE-2.0"),
+        );
+    }
+    plain_problems(&mut document);
+    Ok(document)
+}
+
+/// The text that is committed and served: pretty, and with a newline at its end.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn text(document: &Value) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(document).map(|text| text + "\n")
+}
+
+/// Says of operations without a credential that they take none.
+fn open_operations(document: &mut Value) {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    for operation in paths
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::values_mut)
+    {
+        if let Some(operation) = operation.as_object_mut() {
+            operation.entry("security").or_insert_with(|| json!([]));
+        }
+    }
+}
+
+/// Media types without parameters, and schemas as 3.1 writes them.
+fn rewrite(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(rewrite),
+        Value::Object(fields) => {
+            if let Some(content) = fields.get_mut("content").and_then(Value::as_object_mut) {
+                *content = std::mem::take(content)
+                    .into_iter()
+                    .map(|(media_type, body)| (media_type.replace("; charset=utf-8", ""), body))
+                    .collect();
+            }
+            fields.values_mut().for_each(rewrite);
+        }
+        _ => {}
+    }
+}
+
+/// Generators that read 3.0 know one media type for JSON.
+fn plain_problems(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(plain_problems),
+        Value::Object(fields) => {
+            if let Some(problem) = fields.remove("application/problem+json") {
+                fields.insert("application/json".to_owned(), problem);
+            }
+            fields.values_mut().for_each(plain_problems);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,192 @@
+//! Real processes: the binaries, started as an operator would, killed as a machine would.
+
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+use crate::TestBed;
+
+/// How long a process may take until it is ready.
+const START: Duration = Duration::from_secs(30);
+
+/// A running `latchkey-api` or `latchkey-worker`. Dropped, it is killed.
+pub struct RealProcess {
+    child: Child,
+    /// Where the API answers; of a worker, where its metrics are.
+    pub base_url: String,
+    /// Where its metrics are.
+    pub metrics_url: String,
+    /// What it has printed.
+    pub log: PathBuf,
+}
+
+impl RealProcess {
+    /// Starts an API server and waits until it is ready.
+    pub async fn api(bed: &TestBed) -> Self {
+        Self::api_with(bed, &[]).await
+    }
+
+    /// As [`Self::api`], with settings of its own, as `("server.trusted_proxies", "127.0.0.1")`.
+    pub async fn api_with(bed: &TestBed, changes: &[(&str, &str)]) -> Self {
+        let (listen, metrics) = (free_port(), free_port());
+        let process = start(
+            "latchkey-api",
+            bed,
+            changes,
+            &[("server.listen", listen), ("server.metrics_listen", metrics)],
+        );
+        let mut process = Self {
+            base_url: url(listen),
+            metrics_url: format!("{}/metrics", url(metrics)),
+            ..process
+        };
+        process.wait_for("/health/ready").await;
+        process
+    }
+
+    /// Starts a worker and waits until it works.
+    pub async fn worker(bed: &TestBed) -> Self {
+        Self::worker_with(bed, &[]).await
+    }
+
+    /// As [`Self::worker`], with settings of its own.
+    pub async fn worker_with(bed: &TestBed, changes: &[(&str, &str)]) -> Self {
+        let metrics = free_port();
+        let process = start(
+            "latchkey-worker",
+            bed,
+            changes,
+            &[("worker.metrics_listen", metrics)],
+        );
+        let mut process = Self {
+            base_url: url(metrics),
+            metrics_url: format!("{}/metrics", url(metrics)),
+            ..process
+        };
+        process.wait_for("/metrics").await;
+        process
+    }
+
+    /// As `kill -9`: nothing is finished, nothing is said.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// As an orchestrator does: SIGTERM, then wait. True if the process ended by itself with 0.
+    pub async fn terminate(&mut self) -> bool {
+        let pid = self.child.id().unwrap().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        self.child.wait().await.unwrap().success()
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Resident memory in bytes, as the kernel counts it.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// What it has printed so far.
+    pub fn printed(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    async fn wait_for(&mut self, path: &str) {
+        let deadline = Instant::now() + START;
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(2))
+            .build()
+            .unwrap();
+        let url = format!("{}{path}", self.base_url);
+        loop {
+            if let Ok(response) = client.get(&url).send().await
+                && response.status().is_success()
+            {
+                return;
+            }
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "{path} never answered:\n{}",
+                self.printed()
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn start(binary: &str, bed: &TestBed, changes: &[(&str, &str)], ports: &[(&str, u16)]) -> RealProcess {
+    let log = bed.mails.path().join(format!("{binary}-{}.log", ports[0].1));
+    let output = File::create(&log).unwrap();
+    let mut command = Command::new(path_of(binary));
+    let variable = |key: &str| format!("LATCHKEY__{}", key.to_uppercase().replace('.', "__"));
+    command
+        .env_clear()
+        .envs(bed.environment())
+        .envs(
+            changes
+                .iter()
+                .map(|(key, value)| (variable(key), (*value).to_owned())),
+        )
+        .envs(
+            ports
+                .iter()
+                .map(|(key, port)| (variable(key), format!("127.0.0.1:{port}"))),
+        )
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .kill_on_drop(true);
+    let child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{binary} does not start: {error}"));
+    RealProcess {
+        child,
+        base_url: String::new(),
+        metrics_url: String::new(),
+        log,
+    }
+}
+
+/// Test binaries lie in `deps/` below the directory of the others.
+fn path_of(binary: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test
+        .ancestors()
+        .nth(2)
+        .map(|directory| directory.join(binary))
+        .unwrap();
+    assert!(
+        Path::new(&path).exists(),
+        "{} is missing: `cargo build --workspace --bins` makes it",
+        path.display()
+    );
+    path
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
