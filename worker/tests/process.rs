@@ -1,34 +1,22 @@
-//! The binary itself: killed, and asked to stop.
+//! The binary itself: killed, asked to stop, asked how it is.
 
-use std::process::Stdio;
+use std::time::Duration;
 
 use latchkey_shared::entity::DeliveryState;
-use latchkey_testing::{Answer, Receiver};
-use rustix::process::{Pid, Signal, kill_process};
+use latchkey_testing::{Answer, RealProcess, Receiver};
 use serde_json::json;
-use tokio::process::{Child, Command};
 
-use crate::world::{DEADLINE, World};
-
-fn start(world: &World) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_latchkey-worker"))
-        .envs(world.bed.environment())
-        .env("LATCHKEY__LOG__LEVEL", "warn")
-        .stdout(Stdio::inherit())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
-}
+use crate::world::World;
 
 #[tokio::test]
 async fn s30_a_worker_that_is_killed_amid_a_call_loses_nothing() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     world.endpoint(&receiver.url("/")).await;
     receiver.answer([Answer::Silence]);
-    let mut killed = start(&world);
+    let mut killed = RealProcess::worker(&world.bed).await;
     world.publish("order.placed", json!({"number": 1})).await;
     let first = receiver.next().await;
-    killed.kill().await.unwrap();
+    killed.kill().await;
 
     let worker = world.worker().await;
     // Longer than any lease.
@@ -43,14 +31,45 @@ async fn s30_a_worker_that_is_killed_amid_a_call_loses_nothing() {
 #[tokio::test]
 async fn s38_a_worker_that_is_asked_to_stop_finishes_its_calls_and_exits_0() {
     let world = World::new().await;
-    let receiver = Receiver::slow(std::time::Duration::from_millis(500)).await;
+    let receiver = Receiver::slow(Duration::from_millis(500)).await;
     world.endpoint(&receiver.url("/")).await;
-    let mut worker = start(&world);
+    let mut worker = RealProcess::worker(&world.bed).await;
     world.publish("order.placed", json!({})).await;
     receiver.next().await;
-    let pid = Pid::from_raw(i32::try_from(worker.id().unwrap()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
-    let status = tokio::time::timeout(DEADLINE, worker.wait()).await.expect("an end in time").unwrap();
-    assert_eq!(status.code(), Some(0));
+    assert!(worker.terminate().await, "{}", worker.printed());
     assert_eq!(world.attempted(1).await.state, DeliveryState::Succeeded);
+}
+
+#[tokio::test]
+async fn s35_metrics_and_logs_tell_of_calls_and_of_no_secret() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    let endpoint = world.endpoint(&receiver.url("/canary-4")).await;
+    receiver.answer([Answer::status(500)]);
+    let worker = RealProcess::worker_with(&world.bed, &[("log.level", "trace")]).await;
+    world.publish("order.placed", json!({"token": "canary-4"})).await;
+    world.attempted(1).await;
+
+    let metrics = reqwest::get(&worker.metrics_url)
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    let counted = r#"latchkey_delivery_attempts_total{outcome="failed",error_class="http_status"} 1"#;
+    assert!(metrics.contains(counted), "{metrics}");
+    for name in [
+        "latchkey_deliveries_in_flight 0",
+        "latchkey_queue_jobs{",
+        "latchkey_delivery_call_seconds_bucket{",
+    ] {
+        assert!(metrics.contains(name), "no {name} in {metrics}");
+    }
+    let live = reqwest::get(format!("{}/health/live", worker.base_url))
+        .await
+        .unwrap();
+    assert_eq!(live.status(), 200);
+    let (printed, secret) = (worker.printed(), endpoint.secret.expose().clone());
+    for text in [&metrics, &printed] {
+        assert!(!text.contains("canary-4") && !text.contains(&secret), "{text}");
+    }
 }
