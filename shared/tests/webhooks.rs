@@ -1,5 +1,7 @@
 //! Endpoints, events and the outbox: what the services promise.
 
+#![expect(clippy::unwrap_used, reason = "a test says so by panicking")]
+
 use futures::future::join_all;
 use latchkey_shared::{
     context::Context,

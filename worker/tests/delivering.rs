@@ -22,14 +22,14 @@ async fn s33_the_official_library_verifies_what_arrives() {
         .publish("order.placed", json!({"number": 7, "who": "Ünal \u{0}"}))
         .await;
 
-    let received = receiver.next().await;
+    let got = receiver.next().await;
     let verifier = standardwebhooks::Webhook::new(endpoint.secret.expose()).unwrap();
-    verifier.verify(&received.body, &received.headers).unwrap();
-    assert_eq!(received.path, "/hook?x=1");
-    assert_eq!(received.header("webhook-id"), event.to_string());
-    assert_eq!(received.header("content-type"), "application/json");
-    assert!(received.header("user-agent").starts_with("Latchkey-Webhooks/"));
-    let body = received.json();
+    verifier.verify(&got.body, &got.headers).unwrap();
+    assert_eq!(got.path, "/hook?x=1");
+    assert_eq!(got.header("webhook-id"), event.to_string());
+    assert_eq!(got.header("content-type"), "application/json");
+    assert!(got.header("user-agent").starts_with("Latchkey-Webhooks/"));
+    let body = got.json();
     assert_eq!(body["type"], "order.placed");
     assert_eq!(body["tenant_id"], world.tenant.to_string());
     assert_eq!(body["data"], json!({"number": 7, "who": "Ünal \u{0}"}));
@@ -65,7 +65,7 @@ async fn an_event_goes_to_the_endpoints_that_ask_for_it() {
 
     assert_eq!(orders.next().await.header("webhook-id"), order);
     assert_eq!(invoices.next().await.header("webhook-id"), invoice);
-    let both = [all.next().await, all.next().await].map(|received| received.header("webhook-id").to_owned());
+    let both = [all.next().await, all.next().await].map(|got| got.header("webhook-id").to_owned());
     assert_eq!(BTreeSet::from(both), BTreeSet::from([order, invoice]));
     worker.stop().await;
     assert!(
@@ -103,9 +103,9 @@ async fn an_endpoints_own_headers_are_sent_and_its_changes_hold_for_what_is_pend
     .unwrap();
 
     let worker = world.worker().await;
-    let received = receiver.next().await;
+    let got = receiver.next().await;
     assert_eq!(
-        (received.path.as_str(), received.header("authorization")),
+        (got.path.as_str(), got.header("authorization")),
         ("/new", "Bearer canary-1")
     );
     worker.stop().await;
@@ -164,13 +164,13 @@ async fn s30_two_workers_make_one_call_however_often_a_job_is_queued() {
         );
     }
     let (one, other) = (world.worker().await, world.worker().await);
-    let mut received = BTreeSet::new();
+    let mut got = BTreeSet::new();
     for _ in 0..EVENTS {
-        received.insert(receiver.next().await.header("webhook-id").to_owned());
+        got.insert(receiver.next().await.header("webhook-id").to_owned());
     }
     one.stop().await;
     other.stop().await;
-    assert_eq!(received, ids);
+    assert_eq!(got, ids);
     assert!(receiver.rest().await.is_empty());
     assert_eq!(
         world.count("SELECT count(*) FROM attempts").await,

@@ -22,12 +22,12 @@ async fn s30_a_queue_that_was_lost_is_filled_again() {
     world.lose_queue().await;
     let worker = world.worker().await;
     world.advance(16);
-    let mut received = std::collections::BTreeSet::new();
+    let mut got = std::collections::BTreeSet::new();
     for _ in 0..EVENTS {
-        received.insert(receiver.next().await.header("webhook-id").to_owned());
+        got.insert(receiver.next().await.header("webhook-id").to_owned());
     }
     worker.stop().await;
-    assert_eq!(received, ids);
+    assert_eq!(got, ids);
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_no
     world.endpoint(&receiver.url("/")).await;
     world.publish("order.placed", json!({})).await;
     let id = world.deliveries().await[0].id;
-    let lease = Duration::from_secs(60);
+    let lease = Duration::from_mins(1);
     let [dead] = work::claim(world.context(), vec![id.0], lease)
         .await
         .unwrap()
@@ -106,7 +106,7 @@ async fn s30_a_claim_is_one_workers() {
         .iter()
         .map(|delivery| delivery.id.0)
         .collect();
-    let claims = (0..20).map(|_| work::claim(world.context(), ids.clone(), Duration::from_secs(60)));
+    let claims = (0..20).map(|_| work::claim(world.context(), ids.clone(), Duration::from_mins(1)));
     let claimed = futures::future::join_all(claims).await;
     let total: usize = claimed.into_iter().map(|claimed| claimed.unwrap().len()).sum();
     assert_eq!(total, 20);

@@ -1,5 +1,11 @@
 //! The worker against a real PostgreSQL, a real Redis, real receivers and a real mail server.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says so by panicking"
+)]
+
 mod delivering;
 mod failing;
 mod guarding;

@@ -10,6 +10,7 @@
 
 pub mod address;
 mod error;
+mod field;
 pub mod header;
 mod model;
 pub mod retry;
@@ -21,6 +22,7 @@ pub mod work;
 
 pub use self::{
     error::WebhookError,
+    field::{MAX_DESCRIPTION, MAX_EVENT_TYPES},
     header::{HeaderFault, Headers},
     model::{
         Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, NewEndpoint,

@@ -55,7 +55,7 @@ mod tests {
 
     fn schedule() -> Schedule {
         Schedule {
-            waits: vec![Duration::from_secs(5), Duration::from_secs(300)],
+            waits: vec![Duration::from_secs(5), Duration::from_mins(5)],
             jitter: 0.2,
         }
     }

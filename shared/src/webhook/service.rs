@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     error::WebhookError,
+    field::{checked_description, checked_event_types},
     header::{self, Headers},
     model::{
         Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, NewEndpoint,
@@ -27,10 +28,6 @@ use crate::{
 
 /// The most endpoints of a tenant. An event writes one delivery for each of them in its own transaction.
 pub const MAX_ENDPOINTS: u32 = 200;
-/// The most event types that an endpoint may list.
-pub const MAX_EVENT_TYPES: usize = 100;
-/// The longest description, in characters.
-pub const MAX_DESCRIPTION: usize = 256;
 /// The largest payload of an event, in bytes of JSON.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
 
@@ -396,25 +393,4 @@ fn sealed_headers(context: &Context, id: EndpointId, headers: &Headers) -> Resul
 fn checked_url(context: &Context, url: &str) -> Result<String> {
     let config = &context.config;
     Ok(target::check(url, config.server.environment, &config.webhooks.allowed_cidrs)?.into())
-}
-
-fn checked_description(description: Option<String>) -> Result<Option<String>> {
-    match description {
-        Some(text) if text.chars().count() > MAX_DESCRIPTION || text.chars().any(char::is_control) => {
-            Err(WebhookError::InvalidDescription(MAX_DESCRIPTION))
-        }
-        other => Ok(other),
-    }
-}
-
-fn checked_event_types(mut names: Vec<String>) -> Result<Vec<String>> {
-    names.sort_unstable();
-    names.dedup();
-    if names.len() > MAX_EVENT_TYPES {
-        return Err(WebhookError::TooManyEventTypes(MAX_EVENT_TYPES));
-    }
-    match names.iter().find(|name| !outbox::is_subscribable(name)) {
-        Some(name) => Err(WebhookError::InvalidEventType { name: name.clone() }),
-        None => Ok(names),
-    }
 }
