@@ -70,10 +70,10 @@ fn with_forged_headers(good: &Value) -> Vec<(&'static str, String)> {
         forge("unknown kid", |header| header.kid = Some("k9".to_owned())),
         forge("no kid", |header| header.kid = None),
         forge("jku", |header| {
-            header.jku = Some("https://evil.example/jwks".to_owned())
+            header.jku = Some("https://evil.example/jwks".to_owned());
         }),
         forge("x5u", |header| {
-            header.x5u = Some("https://evil.example/x5u".to_owned())
+            header.x5u = Some("https://evil.example/x5u".to_owned());
         }),
         forge("another typ", |header| header.typ = Some("JWT".to_owned())),
     ]
