@@ -2,6 +2,7 @@
 # `./dev test`: what CI checks, in the order in which a fault is cheapest to find.
 
 CARGO_DENY_VERSION=0.20.2
+AIOSMTPD_VERSION=1.4.6
 OPENAPI_SPEC_VALIDATOR_VERSION=0.9.0
 
 TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/latchkey/tools
@@ -44,6 +45,7 @@ run_checks() {
     step "lints" cargo clippy --workspace --all-targets -- -D warnings
     step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     step "build" cargo build --workspace --bins
+    provide_mail_server
     step "tests" cargo test --workspace
     step "specification is up to date" cargo run -q -p latchkey-api -- openapi --check
     step "specification is valid" check_specification
@@ -52,6 +54,12 @@ run_checks() {
     [ ! -e "$STATE/advisories-not-checked" ] ||
         NOT_CHECKED="security advisories (their database could not be fetched)"
     print_times
+}
+
+# The tests send mail to a real server, which is written in Python.
+provide_mail_server() {
+    python_tool aiosmtpd "$AIOSMTPD_VERSION"
+    export LATCHKEY_TEST_PYTHON=$PYTHON_BIN/python
 }
 
 check_scripts() {

@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DbErr, raw_sql};
 use crate::{context::Context, postgres::CrossTenant};
 
 /// Ended sessions stay for a month more, for whoever asks where an account was used.
-const SESSION_HISTORY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const SESSION_HISTORY: Duration = Duration::from_hours(30 * 24);
 
 /// Deletes up to `limit` rows of each kind that have expired; how many there were at most of any one kind.
 ///

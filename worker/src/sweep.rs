@@ -24,7 +24,7 @@ use crate::WorkerError;
 const BATCH: u32 = 1000;
 /// A stream of that length holds seconds of work: enough for every worker to stay busy.
 const LONG_STREAM: usize = 10_000;
-const RETENTION_INTERVAL: Duration = Duration::from_secs(10 * 60);
+const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Sweeps until the shutdown. No failure ends it.
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {

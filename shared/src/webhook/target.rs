@@ -67,10 +67,6 @@ pub fn check(text: &str, environment: Environment, allowed: &[IpNet]) -> Result<
 
 /// The address a URL names without a resolver; `None` when it has no host at all.
 #[must_use]
-#[expect(
-    clippy::option_option,
-    reason = "no host and a host that is a name are two answers"
-)]
 pub fn literal(url: &Url) -> Option<Option<IpAddr>> {
     Some(match url.host()? {
         Host::Ipv4(address) => Some(address.into()),

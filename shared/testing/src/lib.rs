@@ -20,9 +20,13 @@
 
 mod bed;
 mod clock;
+mod mailbox;
 mod process;
+mod receiver;
 mod template;
 
 pub use bed::{Prove, TestBed, config};
 pub use clock::TestClock;
+pub use mailbox::{Mail, Mailbox};
 pub use process::RealProcess;
+pub use receiver::{Answer, Received, Receiver};

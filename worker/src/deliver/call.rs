@@ -218,8 +218,15 @@ fn failure(error: reqwest::Error) -> Failure {
     Failure { class, detail }
 }
 
+/// The error and what lies below it. An `io::Error` passes over the error it wraps when asked for its source, and the
+/// TLS library's is wrapped twice.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().map(io::Error::get_ref) {
+            Some(Some(wrapped)) => Some(wrapped),
+            _ => error.source(),
+        }
+    })
 }
 
 fn cut(text: &str, length: usize) -> String {

@@ -1,0 +1,378 @@
+//! Endpoints, events and the outbox: what the services promise.
+
+use futures::future::join_all;
+use latchkey_shared::{
+    context::Context,
+    entity::{TenantStatus, tenant},
+    id::{SessionId, TenantId, UserId},
+    outbox::{self, EventType},
+    page::PageRequest,
+    permission::{Authorized, Permission},
+    postgres::CrossTenant,
+    principal::{Actor, Origin, Principal},
+    webhook::{
+        self, DeliveryFilter, Endpoint, EndpointPatch, HeaderFault, Headers, NewEndpoint, UrlFault,
+        WebhookError,
+    },
+};
+use latchkey_testing::TestBed;
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbBackend, Statement};
+use serde_json::{Map, Value, json};
+
+async fn add_tenant(context: &Context, slug: &str) -> TenantId {
+    let now = context.clock.now();
+    let id = TenantId(context.uuid(now));
+    let tx = context
+        .postgres
+        .cross_tenant(CrossTenant::Bootstrap)
+        .await
+        .unwrap();
+    let row = tenant::ActiveModel {
+        id: Set(id),
+        slug: Set(slug.to_owned()),
+        name: Set(slug.to_owned()),
+        status: Set(TenantStatus::Active),
+        settings: Set(json!({})),
+        created_at: Set(now),
+        updated_at: Set(now),
+    };
+    row.insert(&tx).await.unwrap();
+    tx.commit().await.unwrap();
+    id
+}
+
+fn proof<P: Permission>(context: &Context, tenant: TenantId) -> Authorized<P> {
+    let now = context.clock.now();
+    let principal = Principal {
+        tenant,
+        user: UserId(context.uuid(now)),
+        session: SessionId(context.uuid(now)),
+        permissions: [P::NAME].into_iter().collect(),
+    };
+    Authorized::prove(principal).unwrap()
+}
+
+fn new_endpoint() -> NewEndpoint {
+    NewEndpoint {
+        url: "https://example.com/hook".to_owned(),
+        description: Some("ours".to_owned()),
+        event_types: vec!["order.placed".to_owned(), "user.registered".to_owned()],
+        headers: Headers::from([("X-Token".to_owned(), "canary".to_owned())]),
+        enabled: true,
+    }
+}
+
+async fn create(context: &Context, tenant: TenantId) -> Endpoint {
+    let caller = proof(context, tenant);
+    webhook::create_endpoint(context, &caller, &Origin::default(), new_endpoint())
+        .await
+        .unwrap()
+        .endpoint
+}
+
+async fn update(context: &Context, tenant: TenantId, endpoint: &Endpoint, patch: EndpointPatch) -> Endpoint {
+    let caller = proof(context, tenant);
+    webhook::update_endpoint(context, &caller, &Origin::default(), endpoint.id, patch)
+        .await
+        .unwrap()
+}
+
+async fn publish(
+    context: &Context,
+    tenant: TenantId,
+    name: &str,
+) -> Result<latchkey_shared::id::EventId, WebhookError> {
+    let payload = Map::from_iter([("number".to_owned(), json!(1))]);
+    webhook::publish_event(
+        context,
+        &proof(context, tenant),
+        &Origin::default(),
+        name,
+        &payload,
+    )
+    .await
+}
+
+async fn count(context: &Context, select: &str) -> i64 {
+    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await.unwrap();
+    let row = tx
+        .query_one_raw(Statement::from_string(DbBackend::Postgres, select))
+        .await
+        .unwrap();
+    row.unwrap().try_get("", "count").unwrap()
+}
+
+fn first_page() -> PageRequest {
+    PageRequest::new(Some(100), None).unwrap()
+}
+
+#[tokio::test]
+async fn a_patch_changes_what_it_names_and_nothing_else() {
+    let bed = TestBed::new().await;
+    let context = &bed.context;
+    let tenant = add_tenant(context, "acme").await;
+    let created = create(context, tenant).await;
+    assert_eq!(created.header_names, ["x-token"]);
+
+    let same = update(context, tenant, &created, EndpointPatch::default()).await;
+    assert_eq!(same, created);
+    let cleared = EndpointPatch {
+        description: Some(None),
+        event_types: Some(Vec::new()),
+        ..EndpointPatch::default()
+    };
+    let changed = update(context, tenant, &created, cleared).await;
+    let expected = Endpoint {
+        description: None,
+        event_types: Vec::new(),
+        updated_at: changed.updated_at,
+        ..created.clone()
+    };
+    assert_eq!(changed, expected);
+    let read = webhook::get_endpoint(context, &proof(context, tenant), created.id)
+        .await
+        .unwrap();
+    assert_eq!(read, changed);
+    let audited = "SELECT count(*) FROM audit_events WHERE action IN ('webhook_endpoint.create', 'webhook_endpoint.update')
+                      AND detail::text NOT LIKE '%canary%'";
+    assert_eq!(count(context, audited).await, 2);
+}
+
+#[tokio::test]
+async fn turning_an_endpoint_off_cancels_what_waits_and_deleting_it_keeps_the_history() {
+    let bed = TestBed::new().await;
+    let context = &bed.context;
+    let tenant = add_tenant(context, "acme").await;
+    let endpoint = create(context, tenant).await;
+    publish(context, tenant, "order.placed").await.unwrap();
+    let off = EndpointPatch {
+        enabled: Some(false),
+        ..EndpointPatch::default()
+    };
+    update(context, tenant, &endpoint, off).await;
+    assert_eq!(
+        count(
+            context,
+            "SELECT count(*) FROM deliveries WHERE state = 'cancelled'"
+        )
+        .await,
+        1
+    );
+    publish(context, tenant, "order.placed").await.unwrap();
+    assert_eq!(count(context, "SELECT count(*) FROM deliveries").await, 1);
+
+    webhook::delete_endpoint(context, &proof(context, tenant), &Origin::default(), endpoint.id)
+        .await
+        .unwrap();
+    let again =
+        webhook::delete_endpoint(context, &proof(context, tenant), &Origin::default(), endpoint.id).await;
+    assert!(matches!(again, Err(WebhookError::NotFound)));
+    let read = webhook::get_endpoint(context, &proof(context, tenant), endpoint.id).await;
+    assert!(matches!(read, Err(WebhookError::NotFound)));
+    let filter = DeliveryFilter {
+        endpoint_id: Some(endpoint.id),
+        ..DeliveryFilter::default()
+    };
+    let history = webhook::list_deliveries(context, &proof(context, tenant), &filter, first_page())
+        .await
+        .unwrap();
+    assert_eq!(history.data.len(), 1);
+    let wiped = "SELECT count(*) FROM webhook_endpoints WHERE sealed_secret = '' AND sealed_headers = ''";
+    assert_eq!(count(context, wiped).await, 1);
+}
+
+#[tokio::test]
+async fn s25_another_tenants_endpoints_events_and_deliveries_are_absent() {
+    let bed = TestBed::new().await;
+    let context = &bed.context;
+    let (acme, other) = (
+        add_tenant(context, "acme").await,
+        add_tenant(context, "other").await,
+    );
+    let endpoint = create(context, acme).await;
+    create(context, other).await;
+    let event = publish(context, acme, "order.placed").await.unwrap();
+    let filter = DeliveryFilter::default();
+    let deliveries = webhook::list_deliveries(context, &proof(context, acme), &filter, first_page())
+        .await
+        .unwrap();
+    let [delivery] = deliveries.data.try_into().unwrap();
+
+    let origin = Origin::default();
+    let patch = EndpointPatch {
+        enabled: Some(false),
+        ..EndpointPatch::default()
+    };
+    let refused = [
+        webhook::get_endpoint(context, &proof(context, other), endpoint.id)
+            .await
+            .map(drop),
+        webhook::update_endpoint(context, &proof(context, other), &origin, endpoint.id, patch)
+            .await
+            .map(drop),
+        webhook::delete_endpoint(context, &proof(context, other), &origin, endpoint.id).await,
+        webhook::get_event(context, &proof(context, other), event)
+            .await
+            .map(drop),
+        webhook::get_delivery(context, &proof(context, other), delivery.id)
+            .await
+            .map(drop),
+        webhook::list_attempts(context, &proof(context, other), delivery.id, first_page())
+            .await
+            .map(drop),
+    ];
+    assert!(
+        refused
+            .iter()
+            .all(|result| matches!(result, Err(WebhookError::NotFound))),
+        "{refused:?}"
+    );
+    let caller = proof(context, other);
+    assert_eq!(
+        webhook::list_events(context, &caller, first_page())
+            .await
+            .unwrap()
+            .data,
+        []
+    );
+    assert_eq!(
+        webhook::list_endpoints(context, &caller, first_page())
+            .await
+            .unwrap()
+            .data
+            .len(),
+        1
+    );
+    let filter = DeliveryFilter {
+        endpoint_id: Some(endpoint.id),
+        ..DeliveryFilter::default()
+    };
+    assert_eq!(
+        webhook::list_deliveries(context, &caller, &filter, first_page())
+            .await
+            .unwrap()
+            .data,
+        []
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_valid_is_named() {
+    let bed = TestBed::new().await;
+    let context = &bed.context;
+    let tenant = add_tenant(context, "acme").await;
+    let try_with = async |change: fn(&mut NewEndpoint)| {
+        let mut new = new_endpoint();
+        change(&mut new);
+        webhook::create_endpoint(context, &proof(context, tenant), &Origin::default(), new)
+            .await
+            .unwrap_err()
+    };
+    let error = try_with(|new| new.url = "https://10.0.0.1/".to_owned()).await;
+    assert!(matches!(error, WebhookError::InvalidUrl(UrlFault::NotPublic)));
+    let error = try_with(|new| new.event_types = vec!["user.exploded".to_owned()]).await;
+    assert!(matches!(error, WebhookError::InvalidEventType { name } if name == "user.exploded"));
+    let error = try_with(|new| new.headers = Headers::from([("Host".to_owned(), "x".to_owned())])).await;
+    assert!(matches!(error, WebhookError::InvalidHeader(HeaderFault::Reserved(name)) if name == "Host"));
+    let error = try_with(|new| new.description = Some("a\0b".to_owned())).await;
+    assert!(matches!(error, WebhookError::InvalidDescription(_)));
+
+    for name in ["user.registered", "nonsense", "a.\0"] {
+        let error = publish(context, tenant, name).await.unwrap_err();
+        assert!(matches!(error, WebhookError::InvalidEventType { .. }), "{name:?}");
+    }
+    let large = Map::from_iter([("text".to_owned(), Value::String("x".repeat(webhook::MAX_PAYLOAD)))]);
+    let origin = Origin::default();
+    let error = webhook::publish_event(context, &proof(context, tenant), &origin, "a.b", &large)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, WebhookError::PayloadTooLarge(_)));
+    let filter = DeliveryFilter {
+        event_type: Some("\0".to_owned()),
+        ..DeliveryFilter::default()
+    };
+    let listed = webhook::list_deliveries(context, &proof(context, tenant), &filter, first_page()).await;
+    assert!(matches!(listed, Err(WebhookError::InvalidEventType { .. })));
+}
+
+#[tokio::test]
+async fn parallel_creations_stop_at_the_limit() {
+    let bed = TestBed::new().await;
+    let context = &bed.context;
+    let tenant = add_tenant(context, "acme").await;
+    let fill = format!(
+        "INSERT INTO webhook_endpoints
+             (id, tenant_id, url, event_types, header_names, sealed_headers, enabled, sealed_secret, created_at, updated_at)
+         SELECT gen_random_uuid(), '{tenant}', 'https://example.com/', '{{}}', '{{}}', '', true, '', now(), now()
+         FROM generate_series(1, {})",
+        webhook::MAX_ENDPOINTS - 1
+    );
+    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await.unwrap();
+    tx.execute_unprepared(&fill).await.unwrap();
+    tx.commit().await.unwrap();
+    let (caller, origin) = (proof(context, tenant), Origin::default());
+    let made =
+        join_all((0..6).map(|_| webhook::create_endpoint(context, &caller, &origin, new_endpoint()))).await;
+    let refused = made
+        .iter()
+        .filter(|made| matches!(made, Err(WebhookError::LimitReached(_))))
+        .count();
+    assert_eq!(refused, 5);
+}
+
+#[tokio::test]
+async fn an_event_stands_or_falls_with_its_change() {
+    let bed = TestBed::new().await;
+    let context = &bed.context;
+    let tenant = add_tenant(context, "acme").await;
+    create(context, tenant).await;
+    let origin = Origin::default();
+    let mut change = context.change(tenant, Actor::System, &origin).await.unwrap();
+    outbox::emit(&mut change, EventType::UserRegistered, &json!({}))
+        .await
+        .unwrap();
+    drop(change);
+    assert_eq!(count(context, "SELECT count(*) FROM events").await, 0);
+    assert_eq!(count(context, "SELECT count(*) FROM deliveries").await, 0);
+
+    let mut change = context.change(tenant, Actor::System, &origin).await.unwrap();
+    let event = outbox::emit(&mut change, EventType::UserRegistered, &json!({"user_id": 7}))
+        .await
+        .unwrap();
+    change.commit().await.unwrap();
+    let read = webhook::get_event(context, &proof(context, tenant), event)
+        .await
+        .unwrap();
+    assert_eq!(
+        (read.event_type.as_str(), Value::Object(read.payload)),
+        ("user.registered", json!({"user_id": 7}))
+    );
+    let due = "SELECT count(*) FROM deliveries WHERE state = 'pending' AND attempts = 0 AND sweep_at > now()";
+    assert_eq!(count(context, due).await, 1);
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page_newest_first() {
+    let bed = TestBed::new().await;
+    let context = &bed.context;
+    let tenant = add_tenant(context, "acme").await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(publish(context, tenant, "order.placed").await.unwrap());
+    }
+    let (mut read, mut cursor) = (Vec::new(), None);
+    loop {
+        let request = PageRequest::new(Some(2), cursor.as_deref()).unwrap();
+        let page = webhook::list_events(context, &proof(context, tenant), request)
+            .await
+            .unwrap();
+        read.extend(page.data.iter().map(|event| event.id));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    made.sort();
+    made.reverse();
+    assert_eq!(read, made);
+}

@@ -1,0 +1,135 @@
+//! What is lost on the way, and found again.
+
+use std::time::Duration;
+
+use latchkey_shared::{
+    entity::DeliveryState,
+    queue::{self, Lane},
+    retention,
+    webhook::work::{self, Finished, Next, Observed},
+};
+use latchkey_testing::Receiver;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+#[tokio::test]
+async fn s30_a_queue_that_was_lost_is_filled_again() {
+    const EVENTS: usize = 20;
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    let ids = world.publish_many(EVENTS).await;
+    world.lose_queue().await;
+    let worker = world.worker().await;
+    world.advance(16);
+    let mut received = std::collections::BTreeSet::new();
+    for _ in 0..EVENTS {
+        received.insert(receiver.next().await.header("webhook-id").to_owned());
+    }
+    worker.stop().await;
+    assert_eq!(received, ids);
+}
+
+#[tokio::test]
+async fn s30_a_queue_that_is_lost_under_a_running_worker_is_filled_again() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    let worker = world.worker().await;
+    world.publish("order.placed", json!({})).await;
+    receiver.next().await;
+    world.lose_queue().await;
+    world.publish("order.placed", json!({})).await;
+    world.lose_queue().await;
+    world.advance(16);
+    receiver.next().await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_not_before() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    world.publish("order.placed", json!({})).await;
+    let id = world.deliveries().await[0].id;
+    let lease = Duration::from_secs(60);
+    let [dead] = work::claim(world.context(), vec![id.0], lease).await.unwrap().try_into().ok().unwrap();
+
+    let worker = world.worker().await;
+    world.advance(50);
+    world.context().queue.push(Lane::Fresh, [id.0]);
+    world.context().queue.push(Lane::Retry, [id.0]);
+    settled(&world).await;
+    assert!(receiver.rest().await.is_empty());
+
+    world.advance(11);
+    receiver.next().await;
+    let delivery = world.attempted(1).await;
+    assert_eq!(delivery.state, DeliveryState::Succeeded);
+
+    // The first worker was not dead after all, only slow: what it saw is kept and changes nothing.
+    let late = Finished {
+        id,
+        tenant_id: dead.tenant_id,
+        generation: dead.generation,
+        number: 1,
+        next: Next::Failed,
+        observed: Observed {
+            started_at: world.context().clock.now(),
+            duration: Duration::ZERO,
+            status: None,
+            error_class: Some("timeout"),
+            error_detail: None,
+            address: None,
+            response_headers: Value::Object(serde_json::Map::new()),
+            response_body: None,
+        },
+    };
+    work::record(world.context(), &[late]).await.unwrap();
+    assert_eq!(world.attempted(1).await, delivery);
+    assert_eq!(world.attempts(id).await.len(), 2);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn s30_a_claim_is_one_workers() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    world.publish_many(20).await;
+    let ids: Vec<_> = world.deliveries().await.iter().map(|delivery| delivery.id.0).collect();
+    let claims = (0..20).map(|_| work::claim(world.context(), ids.clone(), Duration::from_secs(60)));
+    let claimed = futures::future::join_all(claims).await;
+    let total: usize = claimed.into_iter().map(|claimed| claimed.unwrap().len()).sum();
+    assert_eq!(total, 20);
+}
+
+#[tokio::test]
+async fn what_has_expired_is_deleted_and_nothing_else() {
+    let world = World::new().await;
+    let tenant = world.tenant;
+    world
+        .execute(&format!(
+            "INSERT INTO signals SELECT gen_random_uuid(), '{tenant}', 'tenant_changed', '{tenant}', now() + at, now() + at
+                 FROM unnest(ARRAY['-2 hours', '-1 hour', '1 hour']::interval[]) AS at;
+             INSERT INTO one_time_tokens
+                 SELECT at::text::bytea, '{tenant}', 'verify_email', gen_random_uuid(), 'a@example.com', now(), now() + at
+                 FROM unnest(ARRAY['-1 hour', '1 hour']::interval[]) AS at"
+        ))
+        .await;
+    assert_eq!(retention::delete_expired(world.context(), 1).await.unwrap(), 1);
+    assert_eq!(retention::delete_expired(world.context(), 10).await.unwrap(), 1);
+    assert_eq!(retention::delete_expired(world.context(), 10).await.unwrap(), 0);
+    assert_eq!(world.count("SELECT count(*) FROM signals").await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM one_time_tokens").await, 1);
+}
+
+/// Waits until every job that was pushed has run.
+async fn settled(world: &World) {
+    world.context().queue.flush().await;
+    for lane in Lane::ALL {
+        let prefix = &world.context().config.redis.key_prefix;
+        let mut connection = world.context().redis.connection();
+        while queue::depth(&mut connection, prefix, lane).await.unwrap().length > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How fast an event gets to its receiver, and how fast a backlog is worked off.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use latchkey_shared::entity::DeliveryState;
+use latchkey_testing::{Prove, Receiver};
+use serde_json::json;
+
+use crate::world::World;
+
+/// Events and their deliveries as a crowd of requests would have written them, without a job in any queue.
+async fn backlog(world: &World, count: usize, attempts: i32) {
+    world
+        .execute(&format!(
+            "WITH made AS (
+                 INSERT INTO events (id, tenant_id, type, body, created_at)
+                 SELECT latchkey_uuid_v7(now()), '{tenant}', 'order.placed', '{{\"number\":' || n || '}}', now()
+                 FROM generate_series(1, {count}) AS n RETURNING id)
+             INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state, attempts,
+                                     next_attempt_at, sweep_at, created_at)
+             SELECT latchkey_uuid_v7(now()), '{tenant}', made.id, p.id, 'order.placed', 'pending', {attempts},
+                    now(), now(), now()
+             FROM made, webhook_endpoints p",
+            tenant = world.tenant
+        ))
+        .await;
+}
+
+async fn drains(attempts: i32) {
+    let count = Prove::size(2_000, 20_000);
+    let (world, receiver) = (World::with(&[("worker.sweep_interval", "1")]).await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    backlog(&world, count, attempts).await;
+    let worker = world.worker().await;
+    let began = Instant::now();
+    let mut ids = HashMap::<String, usize>::new();
+    for _ in 0..count {
+        *ids.entry(receiver.next().await.header("webhook-id").to_owned()).or_default() += 1;
+    }
+    let took = began.elapsed();
+    worker.stop().await;
+    println!("{count} deliveries with {attempts} attempts behind them: {took:.2?}");
+    assert_eq!(ids.len(), count);
+    assert!(receiver.rest().await.is_empty(), "a delivery was called twice");
+    let left = "SELECT count(*) FROM deliveries WHERE state <> 'succeeded' OR lease_until IS NOT NULL";
+    assert_eq!(world.count(left).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s31_events_that_gathered_while_no_worker_lived_are_worked_off() {
+    drains(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s31_retries_that_are_due_at_once_are_worked_off() {
+    drains(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_with_its_receiver_in_no_time() {
+    let count = Prove::size(50, 1_000);
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    let worker = world.worker().await;
+    world.publish("order.placed", json!({})).await;
+    receiver.next().await;
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let mut waits = Vec::new();
+    for number in 0..count {
+        ticks.tick().await;
+        let began = Instant::now();
+        world.publish("order.placed", json!({ "number": number })).await;
+        waits.push(receiver.next().await.at - began);
+    }
+    worker.stop().await;
+    waits.sort();
+    let (median, tail) = (waits[count / 2], waits[count * 99 / 100]);
+    println!("{count} events at 50/s, from before the request's transaction to the receiver: p50 {median:.2?}, p99 {tail:.2?}");
+    if Prove::is_full() {
+        assert!(median < Duration::from_millis(10), "{median:?}");
+    }
+    assert!(world.deliveries().await.iter().all(|delivery| delivery.state == DeliveryState::Succeeded));
+}
