@@ -187,7 +187,7 @@ async fn s36_a_dump_of_the_database_holds_no_usable_secret() {
         for row in rows(&all, &format!("SELECT t::text AS row FROM {name} t")).await {
             let row: String = row.try_get("", "row").unwrap();
             for secret in &secrets {
-                let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+                let hex = hex::encode(secret);
                 assert!(
                     !row.contains(secret) && !row.contains(&hex),
                     "{name} holds a secret: {row}"

@@ -30,100 +30,68 @@ fn sign(header: &Header, claims: &Value) -> String {
     encode(header, claims, &EncodingKey::from_secret(KEY)).unwrap()
 }
 
-#[tokio::test]
-async fn s17_forged_tokens_are_refused() {
-    let bed = TestBed::new().await;
-    let api = Api::start(&bed).await;
-    let token = api.admin().await;
-    let good = claims(&token);
+/// Tokens that differ from a good one in their claims or their signature.
+fn with_forged_claims(good: &Value) -> Vec<(&'static str, String)> {
     let with = |changes: Value| {
         let mut claims = good.clone();
         claims
             .as_object_mut()
             .unwrap()
             .extend(changes.as_object().unwrap().clone());
-        claims
+        sign(&header(), &claims)
     };
+    let issued = good["iat"].as_i64().unwrap();
+    let other_key = EncodingKey::from_secret(b"another key of 32 bytes, no less");
+    let unsigned = part(&json!({ "alg": "none", "typ": "at+jwt", "kid": "k1" }));
+    vec![
+        ("alg none", format!("{unsigned}.{}.", part(good))),
+        ("another key", encode(&header(), good, &other_key).unwrap()),
+        ("another issuer", with(json!({ "iss": "https://evil.example" }))),
+        ("another audience", with(json!({ "aud": "someone-else" }))),
+        ("expired", with(json!({ "exp": issued - 1 }))),
+        ("not yet valid", with(json!({ "nbf": issued + 600 }))),
+        ("issued in the future", with(json!({ "iat": issued + 600 }))),
+        ("too long", with(json!({ "x": "x".repeat(8192) }))),
+        ("another tenant", with(json!({ "tid": uuid::Uuid::nil() }))),
+        ("nothing", String::new()),
+        ("no token at all", "a.b.c".to_owned()),
+    ]
+}
+
+/// Tokens that are signed with our key, below a header that we never write.
+fn with_forged_headers(good: &Value) -> Vec<(&'static str, String)> {
+    let forge = |name, change: fn(&mut Header)| {
+        let mut header = header();
+        change(&mut header);
+        (name, sign(&header, good))
+    };
+    vec![
+        forge("another algorithm", |header| header.alg = Algorithm::HS384),
+        forge("unknown kid", |header| header.kid = Some("k9".to_owned())),
+        forge("no kid", |header| header.kid = None),
+        forge("jku", |header| {
+            header.jku = Some("https://evil.example/jwks".to_owned())
+        }),
+        forge("x5u", |header| {
+            header.x5u = Some("https://evil.example/x5u".to_owned())
+        }),
+        forge("another typ", |header| header.typ = Some("JWT".to_owned())),
+    ]
+}
+
+#[tokio::test]
+async fn s17_forged_tokens_are_refused() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let token = api.admin().await;
+    let good = claims(&token);
     api.get_as(&sign(&header(), &good), "/v1/auth/me")
         .await
         .expect(200);
-
-    let mut forged = vec![
-        (
-            "alg none",
-            format!(
-                "{}.{}.",
-                part(&json!({"alg":"none","typ":"at+jwt","kid":"k1"})),
-                part(&good)
-            ),
-        ),
-        (
-            "another key",
-            encode(
-                &header(),
-                &good,
-                &EncodingKey::from_secret(b"another key of 32 bytes, no less"),
-            )
-            .unwrap(),
-        ),
-        (
-            "another issuer",
-            sign(&header(), &with(json!({ "iss": "https://evil.example" }))),
-        ),
-        (
-            "another audience",
-            sign(&header(), &with(json!({ "aud": "someone-else" }))),
-        ),
-        (
-            "expired",
-            sign(
-                &header(),
-                &with(json!({ "exp": good["iat"].as_i64().unwrap() - 1 })),
-            ),
-        ),
-        (
-            "not yet valid",
-            sign(
-                &header(),
-                &with(json!({ "nbf": good["iat"].as_i64().unwrap() + 600 })),
-            ),
-        ),
-        (
-            "issued in the future",
-            sign(
-                &header(),
-                &with(json!({ "iat": good["iat"].as_i64().unwrap() + 600 })),
-            ),
-        ),
-        (
-            "too long",
-            sign(&header(), &with(json!({ "x": "x".repeat(8192) }))),
-        ),
-        (
-            "another tenant",
-            sign(&header(), &with(json!({ "tid": uuid::Uuid::nil() }))),
-        ),
-        ("nothing", String::new()),
-        ("no token at all", "a.b.c".to_owned()),
-    ];
-    let mut hs384 = header();
-    hs384.alg = Algorithm::HS384;
-    forged.push(("another algorithm", sign(&hs384, &good)));
-    for (name, change) in [
-        (
-            "unknown kid",
-            (|h: &mut Header| h.kid = Some("k9".to_owned())) as fn(&mut Header),
-        ),
-        ("no kid", |h| h.kid = None),
-        ("jku", |h| h.jku = Some("https://evil.example/jwks".to_owned())),
-        ("x5u", |h| h.x5u = Some("https://evil.example/x5u".to_owned())),
-        ("another typ", |h| h.typ = Some("JWT".to_owned())),
-    ] {
-        let mut header = header();
-        change(&mut header);
-        forged.push((name, sign(&header, &good)));
-    }
-    for (name, token) in forged {
+    for (name, token) in with_forged_claims(&good)
+        .into_iter()
+        .chain(with_forged_headers(&good))
+    {
         let answer = api.get_as(&token, "/v1/auth/me").await;
         assert_eq!(
             (answer.status.as_u16(), answer.code().as_str()),

@@ -18,7 +18,9 @@ async fn s33_the_official_library_verifies_what_arrives() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     let endpoint = world.endpoint(&receiver.url("/hook?x=1")).await;
     let worker = world.worker().await;
-    let event = world.publish("order.placed", json!({"number": 7, "who": "Ünal \u{0}"})).await;
+    let event = world
+        .publish("order.placed", json!({"number": 7, "who": "Ünal \u{0}"}))
+        .await;
 
     let received = receiver.next().await;
     let verifier = standardwebhooks::Webhook::new(endpoint.secret.expose()).unwrap();
@@ -36,7 +38,10 @@ async fn s33_the_official_library_verifies_what_arrives() {
     assert_eq!(delivery.state, DeliveryState::Succeeded);
     assert_eq!(delivery.next_attempt_at, None);
     let [attempt] = world.attempts(delivery.id).await.try_into().unwrap();
-    assert_eq!((attempt.number, attempt.succeeded, attempt.status), (1, true, Some(204)));
+    assert_eq!(
+        (attempt.number, attempt.succeeded, attempt.status),
+        (1, true, Some(204))
+    );
     assert_eq!(attempt.address, Some(receiver.address().to_string()));
     worker.stop().await;
 }
@@ -44,9 +49,15 @@ async fn s33_the_official_library_verifies_what_arrives() {
 #[tokio::test]
 async fn an_event_goes_to_the_endpoints_that_ask_for_it() {
     let world = World::new().await;
-    let (all, orders, invoices) = (Receiver::start().await, Receiver::start().await, Receiver::start().await);
+    let (all, orders, invoices) = (
+        Receiver::start().await,
+        Receiver::start().await,
+        Receiver::start().await,
+    );
     world.endpoint(&all.url("/")).await;
-    world.endpoint_for(&orders.url("/"), &["order.placed", "user.registered"]).await;
+    world
+        .endpoint_for(&orders.url("/"), &["order.placed", "user.registered"])
+        .await;
     world.endpoint_for(&invoices.url("/"), &["invoice.paid"]).await;
     let worker = world.worker().await;
     let order = world.publish("order.placed", json!({})).await.to_string();
@@ -57,7 +68,9 @@ async fn an_event_goes_to_the_endpoints_that_ask_for_it() {
     let both = [all.next().await, all.next().await].map(|received| received.header("webhook-id").to_owned());
     assert_eq!(BTreeSet::from(both), BTreeSet::from([order, invoice]));
     worker.stop().await;
-    assert!(orders.rest().await.is_empty() && invoices.rest().await.is_empty() && all.rest().await.is_empty());
+    assert!(
+        orders.rest().await.is_empty() && invoices.rest().await.is_empty() && all.rest().await.is_empty()
+    );
 }
 
 #[tokio::test]
@@ -70,18 +83,31 @@ async fn an_endpoints_own_headers_are_sent_and_its_changes_hold_for_what_is_pend
         headers: Headers::from([("Authorization".to_owned(), "Bearer canary-1".to_owned())]),
         enabled: true,
     };
-    let created =
-        webhook::create_endpoint(world.context(), &world.proof(), &Origin::default(), new).await.unwrap();
-    assert_eq!(created.endpoint.header_names, ["authorization"]);
-    world.publish("order.placed", json!({})).await;
-    let patch = EndpointPatch { url: Some(receiver.url("/new")), ..EndpointPatch::default() };
-    webhook::update_endpoint(world.context(), &world.proof(), &Origin::default(), created.endpoint.id, patch)
+    let created = webhook::create_endpoint(world.context(), &world.proof(), &Origin::default(), new)
         .await
         .unwrap();
+    assert_eq!(created.endpoint.header_names, ["authorization"]);
+    world.publish("order.placed", json!({})).await;
+    let patch = EndpointPatch {
+        url: Some(receiver.url("/new")),
+        ..EndpointPatch::default()
+    };
+    webhook::update_endpoint(
+        world.context(),
+        &world.proof(),
+        &Origin::default(),
+        created.endpoint.id,
+        patch,
+    )
+    .await
+    .unwrap();
 
     let worker = world.worker().await;
     let received = receiver.next().await;
-    assert_eq!((received.path.as_str(), received.header("authorization")), ("/new", "Bearer canary-1"));
+    assert_eq!(
+        (received.path.as_str(), received.header("authorization")),
+        ("/new", "Bearer canary-1")
+    );
     worker.stop().await;
 }
 
@@ -95,8 +121,9 @@ async fn s36_neither_a_signing_secret_nor_a_header_stands_in_the_database() {
         headers: Headers::from([("x-token".to_owned(), "canary-2".to_owned())]),
         enabled: true,
     };
-    let created =
-        webhook::create_endpoint(world.context(), &world.proof(), &Origin::default(), new).await.unwrap();
+    let created = webhook::create_endpoint(world.context(), &world.proof(), &Origin::default(), new)
+        .await
+        .unwrap();
     let worker = world.worker().await;
     world.publish("order.placed", json!({})).await;
     receiver.next().await;
@@ -104,7 +131,13 @@ async fn s36_neither_a_signing_secret_nor_a_header_stands_in_the_database() {
     worker.stop().await;
 
     let secret = created.secret.expose().strip_prefix("whsec_").unwrap();
-    for table in ["webhook_endpoints", "events", "deliveries", "attempts", "audit_events"] {
+    for table in [
+        "webhook_endpoints",
+        "events",
+        "deliveries",
+        "attempts",
+        "audit_events",
+    ] {
         let found = format!(
             "SELECT count(*) FROM {table} t WHERE t::text LIKE '%canary-2%' OR t::text LIKE '%{secret}%'
                 OR t::text LIKE '%' || encode(decode('{secret}', 'base64'), 'hex') || '%'
@@ -121,8 +154,14 @@ async fn s30_two_workers_make_one_call_however_often_a_job_is_queued() {
     world.endpoint(&receiver.url("/")).await;
     let ids = world.publish_many(EVENTS).await;
     for _ in 0..5 {
-        world.context().queue.push(Lane::Fresh, world.deliveries().await.iter().map(|delivery| delivery.id.0));
-        world.context().queue.push(Lane::Retry, world.deliveries().await.iter().map(|delivery| delivery.id.0));
+        world.context().queue.push(
+            Lane::Fresh,
+            world.deliveries().await.iter().map(|delivery| delivery.id.0),
+        );
+        world.context().queue.push(
+            Lane::Retry,
+            world.deliveries().await.iter().map(|delivery| delivery.id.0),
+        );
     }
     let (one, other) = (world.worker().await, world.worker().await);
     let mut received = BTreeSet::new();
@@ -133,5 +172,8 @@ async fn s30_two_workers_make_one_call_however_often_a_job_is_queued() {
     other.stop().await;
     assert_eq!(received, ids);
     assert!(receiver.rest().await.is_empty());
-    assert_eq!(world.count("SELECT count(*) FROM attempts").await, i64::try_from(EVENTS).unwrap());
+    assert_eq!(
+        world.count("SELECT count(*) FROM attempts").await,
+        i64::try_from(EVENTS).unwrap()
+    );
 }

@@ -16,7 +16,10 @@ async fn a_failed_call_is_made_again_with_the_same_id_and_bytes() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     let endpoint = world.endpoint(&receiver.url("/")).await;
     let body = b"no\0pe".to_vec();
-    receiver.answer([Answer::Status(500, vec![("x-why", "because".to_owned())], body), Answer::status(503)]);
+    receiver.answer([
+        Answer::Status(500, vec![("x-why", "because".to_owned())], body),
+        Answer::status(503),
+    ]);
     let worker = world.worker().await;
     world.publish("order.placed", json!({"number": 1})).await;
 
@@ -24,7 +27,10 @@ async fn a_failed_call_is_made_again_with_the_same_id_and_bytes() {
     let waiting = world.attempted(1).await;
     assert_eq!(waiting.state, DeliveryState::Pending);
     let wait = waiting.next_attempt_at.unwrap() - world.context().clock.now();
-    assert!(wait > TimeDelta::seconds(2) && wait <= TimeDelta::seconds(6), "{wait}");
+    assert!(
+        wait > TimeDelta::seconds(2) && wait <= TimeDelta::seconds(6),
+        "{wait}"
+    );
     world.advance(6);
     let second = receiver.next().await;
     world.attempted(2).await;
@@ -42,10 +48,17 @@ async fn a_failed_call_is_made_again_with_the_same_id_and_bytes() {
     verifier.verify(&second.body, &second.headers).unwrap();
     assert_eq!(delivery.state, DeliveryState::Succeeded);
     let attempts = world.attempts(delivery.id).await;
-    let seen: Vec<_> = attempts.iter().map(|one| (one.number, one.status, one.error_class.as_deref())).collect();
+    let seen: Vec<_> = attempts
+        .iter()
+        .map(|one| (one.number, one.status, one.error_class.as_deref()))
+        .collect();
     assert_eq!(
         seen,
-        [(1, Some(500), Some("http_status")), (2, Some(503), Some("http_status")), (3, Some(204), None)]
+        [
+            (1, Some(500), Some("http_status")),
+            (2, Some(503), Some("http_status")),
+            (3, Some(204), None)
+        ]
     );
     assert_eq!(attempts[0].response_headers["x-why"], "because");
     assert_eq!(attempts[0].response_body.as_deref(), Some("no\u{fffd}pe"));
@@ -53,7 +66,10 @@ async fn a_failed_call_is_made_again_with_the_same_id_and_bytes() {
 
 #[tokio::test]
 async fn after_the_last_attempt_it_has_failed() {
-    let (world, receiver) = (World::with(&[("webhooks.schedule", "1,1")]).await, Receiver::start().await);
+    let (world, receiver) = (
+        World::with(&[("webhooks.schedule", "1,1")]).await,
+        Receiver::start().await,
+    );
     world.endpoint(&receiver.url("/")).await;
     receiver.answer([500, 500, 500].map(Answer::status));
     let worker = world.worker().await;
@@ -79,7 +95,10 @@ async fn a_receiver_that_asks_for_patience_gets_it() {
     world.publish("order.placed", json!({})).await;
     let delivery = world.attempted(1).await;
     let wait = delivery.next_attempt_at.unwrap() - world.context().clock.now();
-    assert!(wait > TimeDelta::seconds(3500) && wait <= TimeDelta::seconds(3600), "{wait}");
+    assert!(
+        wait > TimeDelta::seconds(3500) && wait <= TimeDelta::seconds(3600),
+        "{wait}"
+    );
     worker.stop().await;
 }
 
@@ -87,8 +106,13 @@ async fn a_receiver_that_asks_for_patience_gets_it() {
 async fn an_endpoint_that_answers_410_is_turned_off_and_the_others_hear_of_it() {
     let world = World::new().await;
     let (gone, other) = (Receiver::start().await, Receiver::start().await);
-    let endpoint = world.endpoint_for(&gone.url("/"), &["order.placed"]).await.endpoint;
-    world.endpoint_for(&other.url("/"), &["webhook.endpoint.disabled"]).await;
+    let endpoint = world
+        .endpoint_for(&gone.url("/"), &["order.placed"])
+        .await
+        .endpoint;
+    world
+        .endpoint_for(&other.url("/"), &["webhook.endpoint.disabled"])
+        .await;
     gone.answer([Answer::status(410)]);
     let worker = world.worker().await;
     world.publish("order.placed", json!({})).await;
@@ -96,14 +120,24 @@ async fn an_endpoint_that_answers_410_is_turned_off_and_the_others_hear_of_it() 
     let told = other.next().await.json();
     assert_eq!(told["data"]["endpoint_id"], endpoint.id.to_string());
     assert_eq!(told["data"]["reason"], "gone");
-    let endpoint = webhook::get_endpoint(world.context(), &world.proof(), endpoint.id).await.unwrap();
-    assert_eq!((endpoint.enabled, endpoint.disabled_reason.as_deref()), (false, Some("gone")));
+    let endpoint = webhook::get_endpoint(world.context(), &world.proof(), endpoint.id)
+        .await
+        .unwrap();
+    assert_eq!(
+        (endpoint.enabled, endpoint.disabled_reason.as_deref()),
+        (false, Some("gone"))
+    );
     world.publish("order.placed", json!({})).await;
     worker.stop().await;
     assert_eq!(gone.rest().await.len(), 1);
     let audited = "SELECT count(*) FROM audit_events WHERE action = 'webhook_endpoint.disable' AND actor_kind = 'system'";
     assert_eq!(world.count(audited).await, 1);
-    assert_eq!(world.count("SELECT count(*) FROM deliveries WHERE state = 'failed'").await, 1);
+    assert_eq!(
+        world
+            .count("SELECT count(*) FROM deliveries WHERE state = 'failed'")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -114,9 +148,22 @@ async fn what_waits_for_an_endpoint_that_is_turned_off_is_cancelled() {
     let worker = world.worker().await;
     world.publish("order.placed", json!({})).await;
     world.attempted(1).await;
-    let off = EndpointPatch { enabled: Some(false), ..EndpointPatch::default() };
-    webhook::update_endpoint(world.context(), &world.proof(), &Origin::default(), endpoint.id, off).await.unwrap();
-    let delivery = world.until(|delivery| delivery.state == DeliveryState::Cancelled).await;
+    let off = EndpointPatch {
+        enabled: Some(false),
+        ..EndpointPatch::default()
+    };
+    webhook::update_endpoint(
+        world.context(),
+        &world.proof(),
+        &Origin::default(),
+        endpoint.id,
+        off,
+    )
+    .await
+    .unwrap();
+    let delivery = world
+        .until(|delivery| delivery.state == DeliveryState::Cancelled)
+        .await;
     assert_eq!((delivery.attempts, delivery.next_attempt_at), (1, None));
     world.advance(60);
     worker.stop().await;
@@ -125,16 +172,23 @@ async fn what_waits_for_an_endpoint_that_is_turned_off_is_cancelled() {
 
 #[tokio::test]
 async fn a_call_under_way_when_its_endpoint_is_turned_off_is_not_made_again() {
-    let (world, receiver) = (World::with(&[("webhooks.timeout", "1")]).await, Receiver::start().await);
+    let (world, receiver) = (
+        World::with(&[("webhooks.timeout", "1")]).await,
+        Receiver::start().await,
+    );
     let endpoint = world.endpoint(&receiver.url("/")).await.endpoint;
     receiver.answer([Answer::Silence]);
     let worker = world.worker().await;
     world.publish("order.placed", json!({})).await;
     receiver.next().await;
-    webhook::delete_endpoint(world.context(), &world.proof(), &Origin::default(), endpoint.id).await.unwrap();
+    webhook::delete_endpoint(world.context(), &world.proof(), &Origin::default(), endpoint.id)
+        .await
+        .unwrap();
     world.attempted(1).await;
     world.advance(60);
-    world.until(|delivery| delivery.state == DeliveryState::Cancelled).await;
+    world
+        .until(|delivery| delivery.state == DeliveryState::Cancelled)
+        .await;
     worker.stop().await;
     assert!(receiver.rest().await.is_empty());
 }
@@ -157,9 +211,16 @@ async fn a_failure_names_its_kind() {
         let delivery = world.attempted(1).await;
         worker.stop().await;
         let [attempt] = world.attempts(delivery.id).await.try_into().unwrap();
-        assert_eq!(attempt.error_class.as_deref(), Some(class), "{url}: {:?}", attempt.error_detail);
+        assert_eq!(
+            attempt.error_class.as_deref(),
+            Some(class),
+            "{url}: {:?}",
+            attempt.error_detail
+        );
         assert_eq!(attempt.status, None);
-        webhook::delete_endpoint(world.context(), &world.proof(), &Origin::default(), endpoint.id).await.unwrap();
+        webhook::delete_endpoint(world.context(), &world.proof(), &Origin::default(), endpoint.id)
+            .await
+            .unwrap();
         world.execute("DELETE FROM deliveries").await;
     }
 }

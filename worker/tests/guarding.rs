@@ -52,7 +52,13 @@ async fn s32_a_name_that_comes_to_lead_inside_is_called_no_more() {
     worker.stop().await;
     let attempts = world.attempts(delivery.id).await;
     assert_eq!(attempts[1].error_class.as_deref(), Some("refused_address"));
-    assert!(attempts[1].error_detail.as_deref().unwrap().contains("169.254.169.254"));
+    assert!(
+        attempts[1]
+            .error_detail
+            .as_deref()
+            .unwrap()
+            .contains("169.254.169.254")
+    );
     assert!(receiver.rest().await.is_empty());
 }
 
@@ -60,8 +66,15 @@ async fn s32_a_name_that_comes_to_lead_inside_is_called_no_more() {
 async fn s32_a_literal_that_slipped_into_the_database_is_not_called() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     world.endpoint(&receiver.url("/")).await;
-    for url in ["http://[::1]:1/", "http://169.254.169.254/latest/meta-data/", "http://0xa9fea9fe/", "http://10.1/"] {
-        world.execute(&format!("UPDATE webhook_endpoints SET url = '{url}'")).await;
+    for url in [
+        "http://[::1]:1/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://0xa9fea9fe/",
+        "http://10.1/",
+    ] {
+        world
+            .execute(&format!("UPDATE webhook_endpoints SET url = '{url}'"))
+            .await;
         world.publish("order.placed", json!({})).await;
         let worker = world.worker().await;
         let delivery = world.attempted(1).await;
@@ -84,7 +97,10 @@ async fn s32_a_redirect_is_a_failed_attempt_and_not_followed() {
     worker.stop().await;
     assert_eq!(delivery.state, DeliveryState::Pending);
     let [attempt] = world.attempts(delivery.id).await.try_into().unwrap();
-    assert_eq!((attempt.status, attempt.error_class.as_deref()), (Some(307), Some("redirect")));
+    assert_eq!(
+        (attempt.status, attempt.error_class.as_deref()),
+        (Some(307), Some("redirect"))
+    );
     assert!(inside.rest().await.is_empty());
 }
 

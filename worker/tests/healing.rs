@@ -52,7 +52,12 @@ async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_no
     world.publish("order.placed", json!({})).await;
     let id = world.deliveries().await[0].id;
     let lease = Duration::from_secs(60);
-    let [dead] = work::claim(world.context(), vec![id.0], lease).await.unwrap().try_into().ok().unwrap();
+    let [dead] = work::claim(world.context(), vec![id.0], lease)
+        .await
+        .unwrap()
+        .try_into()
+        .ok()
+        .unwrap();
 
     let worker = world.worker().await;
     world.advance(50);
@@ -95,7 +100,12 @@ async fn s30_a_claim_is_one_workers() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     world.endpoint(&receiver.url("/")).await;
     world.publish_many(20).await;
-    let ids: Vec<_> = world.deliveries().await.iter().map(|delivery| delivery.id.0).collect();
+    let ids: Vec<_> = world
+        .deliveries()
+        .await
+        .iter()
+        .map(|delivery| delivery.id.0)
+        .collect();
     let claims = (0..20).map(|_| work::claim(world.context(), ids.clone(), Duration::from_secs(60)));
     let claimed = futures::future::join_all(claims).await;
     let total: usize = claimed.into_iter().map(|claimed| claimed.unwrap().len()).sum();

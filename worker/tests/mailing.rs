@@ -18,14 +18,21 @@ use crate::world::World;
 
 async fn send(world: &World, to: &str, letter: Letter) -> MailId {
     let origin = Origin::default();
-    let mut change = world.context().change(world.tenant, Actor::System, &origin).await.unwrap();
+    let mut change = world
+        .context()
+        .change(world.tenant, Actor::System, &origin)
+        .await
+        .unwrap();
     let id = mail::queue(&mut change, "Acmé GmbH", to, letter).await.unwrap();
     change.commit().await.unwrap();
     id
 }
 
 fn invitation() -> Letter {
-    Letter::Invitation { token: Secret::new("lko_canary-3".to_owned()), inviter: Some("Ada <b>".to_owned()) }
+    Letter::Invitation {
+        token: Secret::new("lko_canary-3".to_owned()),
+        inviter: Some("Ada <b>".to_owned()),
+    }
 }
 
 fn assert_is_the_invitation(mail: &Mail, id: MailId, to: &str) {
@@ -34,10 +41,25 @@ fn assert_is_the_invitation(mail: &Mail, id: MailId, to: &str) {
     assert_eq!(mail.header("Message-ID").unwrap(), format!("<{id}@example.test>"));
     assert_eq!(mail.header("Auto-Submitted").unwrap(), "auto-generated");
     assert!(mail.header("Date").is_some());
-    assert!(mail.header("Content-Type").unwrap().starts_with("multipart/alternative"), "{}", mail.raw);
+    assert!(
+        mail.header("Content-Type")
+            .unwrap()
+            .starts_with("multipart/alternative"),
+        "{}",
+        mail.raw
+    );
     assert_eq!(mail.token(), Some("lko_canary-3"));
-    assert!(mail.text.contains("https://id.example.test/accept-invitation?token=lko_canary-3"), "{}", mail.text);
-    assert!(mail.text.contains("Ada <b> invites you to join Acmé GmbH"), "{}", mail.text);
+    assert!(
+        mail.text
+            .contains("https://id.example.test/accept-invitation?token=lko_canary-3"),
+        "{}",
+        mail.text
+    );
+    assert!(
+        mail.text.contains("Ada <b> invites you to join Acmé GmbH"),
+        "{}",
+        mail.text
+    );
     assert!(mail.html.contains("Ada &lt;b&gt; invites you"), "{}", mail.html);
 }
 
@@ -46,7 +68,9 @@ async fn a_mail_becomes_a_file() {
     let world = World::new().await;
     let worker = world.worker().await;
     let id = send(&world, "bob@example.com", invitation()).await;
-    let mail = Mailbox::new(world.bed.mails.path()).wait("bob@example.com", 1).await;
+    let mail = Mailbox::new(world.bed.mails.path())
+        .wait("bob@example.com", 1)
+        .await;
     worker.stop().await;
     assert_is_the_invitation(&mail, id, "bob@example.com");
 }
@@ -59,9 +83,16 @@ async fn s36_neither_a_recipient_nor_a_token_stands_in_the_database() {
                     OR t::text LIKE '%' || encode('canary-3', 'hex') || '%'";
     assert_eq!(world.count(found).await, 0);
     let worker = world.worker().await;
-    Mailbox::new(world.bed.mails.path()).wait("bob@example.com", 1).await;
+    Mailbox::new(world.bed.mails.path())
+        .wait("bob@example.com", 1)
+        .await;
     worker.stop().await;
-    assert_eq!(world.count("SELECT count(*) FROM mails WHERE state = 'succeeded' AND sealed = ''").await, 1);
+    assert_eq!(
+        world
+            .count("SELECT count(*) FROM mails WHERE state = 'succeeded' AND sealed = ''")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -71,7 +102,9 @@ async fn s30_a_mail_whose_job_was_lost_is_sent() {
     world.lose_queue().await;
     let worker = world.worker().await;
     world.advance(16);
-    Mailbox::new(world.bed.mails.path()).wait("bob@example.com", 1).await;
+    Mailbox::new(world.bed.mails.path())
+        .wait("bob@example.com", 1)
+        .await;
     worker.stop().await;
 }
 
@@ -88,11 +121,19 @@ async fn a_mail_server_gets_the_mail_and_one_that_puts_it_off_gets_it_again() {
     assert_is_the_invitation(&mailbox.wait("bob@example.com", 1).await, id, "bob@example.com");
 
     let id = send(&world, "greylisted@example.com", invitation()).await;
-    while world.count("SELECT count(*) FROM mails WHERE last_error = 'the server answers 451'").await == 0 {
+    while world
+        .count("SELECT count(*) FROM mails WHERE last_error = 'the server answers 451'")
+        .await
+        == 0
+    {
         tokio::task::yield_now().await;
     }
     world.advance(6);
-    assert_is_the_invitation(&mailbox.wait("greylisted@example.com", 1).await, id, "greylisted@example.com");
+    assert_is_the_invitation(
+        &mailbox.wait("greylisted@example.com", 1).await,
+        id,
+        "greylisted@example.com",
+    );
     worker.stop().await;
 }
 

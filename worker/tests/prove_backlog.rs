@@ -31,14 +31,18 @@ async fn backlog(world: &World, count: usize, attempts: i32) {
 
 async fn drains(attempts: i32) {
     let count = Prove::size(2_000, 20_000);
-    let (world, receiver) = (World::with(&[("worker.sweep_interval", "1")]).await, Receiver::start().await);
+    let (world, receiver) = (
+        World::with(&[("worker.sweep_interval", "1")]).await,
+        Receiver::start().await,
+    );
     world.endpoint(&receiver.url("/")).await;
     backlog(&world, count, attempts).await;
     let worker = world.worker().await;
     let began = Instant::now();
     let mut ids = HashMap::<String, usize>::new();
     for _ in 0..count {
-        *ids.entry(receiver.next().await.header("webhook-id").to_owned()).or_default() += 1;
+        *ids.entry(receiver.next().await.header("webhook-id").to_owned())
+            .or_default() += 1;
     }
     let took = began.elapsed();
     worker.stop().await;
@@ -78,9 +82,17 @@ async fn an_event_is_with_its_receiver_in_no_time() {
     worker.stop().await;
     waits.sort();
     let (median, tail) = (waits[count / 2], waits[count * 99 / 100]);
-    println!("{count} events at 50/s, from before the request's transaction to the receiver: p50 {median:.2?}, p99 {tail:.2?}");
+    println!(
+        "{count} events at 50/s, from before the request's transaction to the receiver: p50 {median:.2?}, p99 {tail:.2?}"
+    );
     if Prove::is_full() {
         assert!(median < Duration::from_millis(10), "{median:?}");
     }
-    assert!(world.deliveries().await.iter().all(|delivery| delivery.state == DeliveryState::Succeeded));
+    assert!(
+        world
+            .deliveries()
+            .await
+            .iter()
+            .all(|delivery| delivery.state == DeliveryState::Succeeded)
+    );
 }

@@ -67,23 +67,39 @@ impl World {
             headers: webhook::Headers::new(),
             enabled: true,
         };
-        webhook::create_endpoint(self.context(), &self.proof(), &Origin::default(), new).await.unwrap()
+        webhook::create_endpoint(self.context(), &self.proof(), &Origin::default(), new)
+            .await
+            .unwrap()
     }
 
     /// Publishes an event as the API does.
     pub(crate) async fn publish(&self, event_type: &str, payload: Value) -> EventId {
-        let Value::Object(payload) = payload else { panic!("a payload is an object") };
+        let Value::Object(payload) = payload else {
+            panic!("a payload is an object")
+        };
         self.publish_object(event_type, &payload).await
     }
 
     async fn publish_object(&self, event_type: &str, payload: &Map<String, Value>) -> EventId {
-        webhook::publish_event(self.context(), &self.proof(), &Origin::default(), event_type, payload).await.unwrap()
+        webhook::publish_event(
+            self.context(),
+            &self.proof(),
+            &Origin::default(),
+            event_type,
+            payload,
+        )
+        .await
+        .unwrap()
     }
 
     pub(crate) async fn publish_many(&self, count: usize) -> BTreeSet<String> {
         let mut ids = BTreeSet::new();
         for number in 0..count {
-            ids.insert(self.publish("order.placed", json!({ "number": number })).await.to_string());
+            ids.insert(
+                self.publish("order.placed", json!({ "number": number }))
+                    .await
+                    .to_string(),
+            );
         }
         ids
     }
@@ -91,12 +107,16 @@ impl World {
     pub(crate) async fn deliveries(&self) -> Vec<Delivery> {
         let page = PageRequest::new(Some(100), None).unwrap();
         let filter = DeliveryFilter::default();
-        webhook::list_deliveries(self.context(), &self.proof(), &filter, page).await.unwrap().data
+        webhook::list_deliveries(self.context(), &self.proof(), &filter, page)
+            .await
+            .unwrap()
+            .data
     }
 
     /// Waits until the tenant's only delivery has had so many attempts, or has come to its end.
     pub(crate) async fn attempted(&self, attempts: i32) -> Delivery {
-        self.until(|delivery| delivery.attempts >= attempts || delivery.state != DeliveryState::Pending).await
+        self.until(|delivery| delivery.attempts >= attempts || delivery.state != DeliveryState::Pending)
+            .await
     }
 
     /// Waits until the tenant's only delivery is so.
@@ -116,7 +136,10 @@ impl World {
     pub(crate) async fn attempts(&self, delivery: DeliveryId) -> Vec<Attempt> {
         let page = PageRequest::new(Some(100), None).unwrap();
         let proof = self.proof::<WebhooksRead>();
-        let mut attempts = webhook::list_attempts(self.context(), &proof, delivery, page).await.unwrap().data;
+        let mut attempts = webhook::list_attempts(self.context(), &proof, delivery, page)
+            .await
+            .unwrap()
+            .data;
         attempts.reverse();
         attempts
     }
@@ -136,19 +159,36 @@ impl World {
         let mut connection = self.context().redis.connection();
         for lane in Lane::ALL {
             let key = queue::stream_key(&self.context().config.redis.key_prefix, lane);
-            redis::cmd("DEL").arg(key).exec_async(&mut connection).await.unwrap();
+            redis::cmd("DEL")
+                .arg(key)
+                .exec_async(&mut connection)
+                .await
+                .unwrap();
         }
     }
 
     /// A number that a statement over all tenants returns as `count`.
     pub(crate) async fn count(&self, select: &str) -> i64 {
-        let tx = self.context().postgres.cross_tenant(CrossTenant::Sweep).await.unwrap();
-        let row = tx.query_one_raw(Statement::from_string(DbBackend::Postgres, select)).await.unwrap();
+        let tx = self
+            .context()
+            .postgres
+            .cross_tenant(CrossTenant::Sweep)
+            .await
+            .unwrap();
+        let row = tx
+            .query_one_raw(Statement::from_string(DbBackend::Postgres, select))
+            .await
+            .unwrap();
         row.unwrap().try_get("", "count").unwrap()
     }
 
     pub(crate) async fn execute(&self, statement: &str) {
-        let tx = self.context().postgres.cross_tenant(CrossTenant::Sweep).await.unwrap();
+        let tx = self
+            .context()
+            .postgres
+            .cross_tenant(CrossTenant::Sweep)
+            .await
+            .unwrap();
         tx.execute_unprepared(statement).await.unwrap();
         tx.commit().await.unwrap();
     }
@@ -157,7 +197,11 @@ impl World {
 async fn add_tenant(context: &Context) -> TenantId {
     let now = context.clock.now();
     let id = TenantId(context.uuid(now));
-    let tx = context.postgres.cross_tenant(CrossTenant::Bootstrap).await.unwrap();
+    let tx = context
+        .postgres
+        .cross_tenant(CrossTenant::Bootstrap)
+        .await
+        .unwrap();
     let row = tenant::ActiveModel {
         id: Set(id),
         slug: Set("acme".to_owned()),
@@ -188,6 +232,10 @@ impl Worker {
     /// Lets it come to its end.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
-        tokio::time::timeout(DEADLINE, self.running).await.expect("an end in time").unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, self.running)
+            .await
+            .expect("an end in time")
+            .unwrap()
+            .unwrap();
     }
 }

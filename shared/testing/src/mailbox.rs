@@ -28,12 +28,18 @@ impl Mail {
     pub fn parse(raw: &str) -> Self {
         let raw = raw.replace("\r\n", "\n");
         let part = |content_type: &str| {
-            let (_, part) = raw.split_once(&format!("Content-Type: {content_type}")).unwrap_or_default();
+            let (_, part) = raw
+                .split_once(&format!("Content-Type: {content_type}"))
+                .unwrap_or_default();
             let (headers, body) = part.split_once("\n\n").unwrap_or_default();
             let body = body.split("\n--").next().unwrap_or_default();
             decode(headers, body)
         };
-        Self { text: part("text/plain"), html: part("text/html"), raw }
+        Self {
+            text: part("text/plain"),
+            html: part("text/html"),
+            raw,
+        }
     }
 
     /// A header's value, with its folded lines joined.
@@ -41,7 +47,9 @@ impl Mail {
     pub fn header(&self, name: &str) -> Option<String> {
         let (headers, _) = self.raw.split_once("\n\n")?;
         let unfolded = headers.replace("\n ", " ").replace("\n\t", " ");
-        let value = unfolded.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))?;
+        let value = unfolded
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}: ")))?;
         Some(value.to_owned())
     }
 
@@ -88,7 +96,11 @@ impl Mailbox {
             if mails.len() >= count {
                 return mails[mails.len() - 1].clone();
             }
-            assert!(Instant::now() < deadline, "{} of {count} mails to {address} in time", mails.len());
+            assert!(
+                Instant::now() < deadline,
+                "{} of {count} mails to {address} in time",
+                mails.len()
+            );
             // A directory tells nobody what falls into it.
             sleep(Duration::from_millis(5)).await;
         }
@@ -101,7 +113,9 @@ fn decode(headers: &str, body: &str) -> String {
         return String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
     }
     if headers.contains("base64") {
-        let bytes = STANDARD.decode(body.split_whitespace().collect::<String>()).unwrap();
+        let bytes = STANDARD
+            .decode(body.split_whitespace().collect::<String>())
+            .unwrap();
         return String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
     }
     body.to_owned()
