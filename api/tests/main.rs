@@ -14,4 +14,5 @@ mod revocation;
 mod support;
 mod tenancy;
 mod tokens;
+mod walkthrough;
 mod webhooks;
