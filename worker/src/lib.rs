@@ -89,12 +89,14 @@ pub async fn run_with(
     parts.spawn(sweep::run(context, stop.clone()));
 
     let finished = async {
+        let mut outcome = Ok(());
         while let Some(part) = parts.join_next().await {
-            // One part less is no worker: the others stop as well, and whoever supervises the process starts it anew.
+            // One part less is no worker: the others come to their end as well, and whoever supervises the process
+            // starts it anew.
             stop.cancel();
-            part??;
+            outcome = outcome.and(part.map_err(WorkerError::from).flatten());
         }
-        Ok(())
+        outcome
     };
     tokio::select! {
         ended = finished => ended,
