@@ -7,6 +7,7 @@ mod health;
 mod hostile_input;
 mod invitations;
 mod isolation;
+mod prove_delivery;
 mod prove_enumeration;
 mod prove_flood;
 mod refresh;
