@@ -4,7 +4,7 @@ use latchkey_shared::auth::Auth;
 use poem::{Endpoint, EndpointExt, Response, Route, get, handler, http::header, web::Data};
 
 use crate::{
-    middleware::around,
+    middleware::{AllowedMethods, around},
     routes::{docs, health::Draining},
     spec,
 };
@@ -18,13 +18,15 @@ struct Document(&'static str);
 /// # Errors
 /// When the document cannot be written.
 pub fn app(auth: Auth, draining: Draining) -> Result<impl Endpoint, serde_json::Error> {
-    let document = spec::text(&spec::document()?)?;
+    let document = spec::document()?;
+    let allowed = AllowedMethods::of(&document);
+    let document = spec::text(&document)?;
     let routes = Route::new()
         .nest("/", spec::service())
         .at("/openapi.json", get(openapi))
         .nest("/docs", docs::routes())
         .data(Document(document.leak()));
-    Ok(routes.data(draining).around(around).data(auth))
+    Ok(routes.data(draining).around(around).data(allowed).data(auth))
 }
 
 #[handler]

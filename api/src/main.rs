@@ -23,7 +23,7 @@ use latchkey_shared::{
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// A TOML file; every key can be overridden by LATCHKEY__SECTION__KEY.
+    /// A TOML file; every key can be overridden by `LATCHKEY__SECTION__KEY`.
     #[arg(long, env = "LATCHKEY_CONFIG", global = true)]
     config: Option<PathBuf>,
     #[command(subcommand)]

@@ -12,7 +12,11 @@ use latchkey_shared::{
     telemetry::{self, TelemetryError},
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
-use poem::{EndpointExt, Route, Server, get, handler, listener::TcpListener, web::Data};
+use poem::{
+    EndpointExt, Route, Server, get, handler,
+    listener::{Acceptor, Listener, TcpListener},
+    web::Data,
+};
 use tokio::signal::unix::{SignalKind, signal as unix_signal};
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +71,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let draining = Draining::default();
     let api = app(auth, draining.clone())?;
     let ended = ask_to_end()?;
-    tokio::spawn(serve_metrics(server.metrics_listen, metrics));
+    let metrics_listener = TcpListener::bind(server.metrics_listen).into_acceptor().await?;
+    tokio::spawn(serve_metrics(metrics_listener, metrics));
     tracing::info!(listen = %server.listen, "serving");
     let notice = server.drain_notice;
     let ending = async move {
@@ -100,14 +105,14 @@ fn ask_to_end() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn serve_metrics(listen: std::net::SocketAddr, handle: PrometheusHandle) {
+async fn serve_metrics(listener: impl Acceptor + 'static, handle: PrometheusHandle) {
     let routes = Route::new().at("/metrics", get(render)).data(handle);
-    if let Err(error) = Server::new(TcpListener::bind(listen))
+    if let Err(error) = Server::new_with_acceptor(listener)
         .name("metrics")
         .run(routes)
         .await
     {
-        tracing::error!(%error, %listen, "metrics are not served");
+        tracing::error!(%error, "metrics are no longer served");
     }
 }
 

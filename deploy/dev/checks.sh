@@ -39,6 +39,7 @@ run_checks() {
     [ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
     start_private_services test volatile
     need_rust
+    need_test_tools
     step "format" cargo fmt --all --check
     step "shell scripts" check_scripts
     step "lints" cargo clippy --workspace --all-targets -- -D warnings

@@ -116,6 +116,12 @@ need_tool() {
     if on_mac; then brew_install "$2"; else apt_install "$2"; fi
 }
 
+# What tests call besides the platform: the README's walk-through reads JSON with jq and receives with python3.
+need_test_tools() {
+    need_tool jq jq
+    need_tool python3 python3
+}
+
 # python_tool NAME VERSION: installs one tool from PyPI into a directory of its own, whose bin goes into
 # PYTHON_BIN. One each, so that their dependencies cannot disagree.
 python_tool() {

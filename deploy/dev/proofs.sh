@@ -34,6 +34,7 @@ run_benches() {
 
 # One test at a time: they measure times and load the whole machine themselves.
 prove_rust() {
+    need_test_tools
     LATCHKEY_PROVE=full cargo test --release --workspace -- --nocapture --test-threads=1 prove
 }
 

@@ -156,7 +156,7 @@ impl Change<'_> {
     /// When the row cannot be written.
     pub async fn signal(&mut self, kind: SignalKind, subject: Uuid) -> Result<(), DbErr> {
         // A process that starts later has nothing older in memory, and older access tokens have expired.
-        let expires_at = self.now + self.context.config.tokens.access_ttl + Duration::from_secs(60);
+        let expires_at = self.now + self.context.config.tokens.access_ttl + Duration::from_mins(1);
         let (id, tenant, now, word) = (self.context.uuid(self.now), self.tenant, self.now, kind.as_str());
         self.tx
             .execute_raw(raw_sql!(

@@ -48,7 +48,7 @@ impl Postgres {
             .max_connections(settings.max_connections)
             .min_connections(1)
             .acquire_timeout(Duration::from_secs(5))
-            .idle_timeout(Duration::from_secs(300))
+            .idle_timeout(Duration::from_mins(5))
             .test_before_acquire_if_idle_for(Duration::from_secs(30))
             .statement_timeout(Duration::from_secs(15))
             .record_stmt_in_spans(false)

@@ -80,7 +80,7 @@ fn host(request: &Request) -> Option<&str> {
         .headers()
         .get(header::HOST)
         .and_then(|value| value.to_str().ok());
-    header.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
+    header.or_else(|| request.uri().authority().map(poem::http::uri::Authority::as_str))
 }
 
 impl From<ResolveError> for Failure {

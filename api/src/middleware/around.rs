@@ -4,10 +4,13 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use futures::FutureExt;
 use latchkey_shared::auth::Auth;
-use poem::{Endpoint, IntoResponse, PathPattern, Request, Response, Result};
+use poem::{
+    Endpoint, IntoResponse, PathPattern, Request, Response, Result,
+    http::{StatusCode, header},
+};
 use tracing::Instrument;
 
-use super::headers;
+use super::{AllowedMethods, headers};
 use crate::{
     extract::ClientOrigin,
     problem::{Failure, ProblemCode, framework},
@@ -24,6 +27,8 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let started = Instant::now();
     let request_id = request_id(&request);
     let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let allowed = request.data::<AllowedMethods>().cloned();
     if let Some(auth) = request.data::<Auth>() {
         let origin = ClientOrigin::of(
             &request,
@@ -45,6 +50,11 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     };
     let (mut response, route) = called.instrument(span.clone()).await;
     headers::complete(&mut response, &request_id);
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED
+        && let Some(methods) = allowed.as_ref().and_then(|allowed| allowed.get(&path))
+    {
+        response.headers_mut().insert(header::ALLOW, methods.clone());
+    }
 
     let route = route.unwrap_or_else(|| "unmatched".to_owned());
     let status = response.status().as_u16();

@@ -1,6 +1,7 @@
 //! What surrounds every request.
 
+mod allow;
 mod around;
 mod headers;
 
-pub use around::around;
+pub use self::{allow::AllowedMethods, around::around};

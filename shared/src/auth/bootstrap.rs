@@ -67,15 +67,14 @@ pub async fn bootstrap(
     let mut change = context
         .cross_tenant_change(CrossTenant::Bootstrap, id, Actor::System, &origin)
         .await?;
-    let tenant = match tenant::store::find_by_slug(&change.tx, PLATFORM_SLUG).await? {
-        Some(row) => Tenant::try_from(row)?,
-        None => {
-            let slug = Slug::parse(PLATFORM_SLUG).map_err(Internal::fault)?;
-            let tenant = tenant::found(&change, &slug, "Platform".to_owned()).await?;
-            rbac::create_builtin(&change).await?;
-            change.signal(SignalKind::TenantChanged, tenant.id.0).await?;
-            tenant
-        }
+    let tenant = if let Some(row) = tenant::store::find_by_slug(&change.tx, PLATFORM_SLUG).await? {
+        Tenant::try_from(row)?
+    } else {
+        let slug = Slug::parse(PLATFORM_SLUG).map_err(Internal::fault)?;
+        let tenant = tenant::found(&change, &slug, "Platform".to_owned()).await?;
+        rbac::create_builtin(&change).await?;
+        change.signal(SignalKind::TenantChanged, tenant.id.0).await?;
+        tenant
     };
     change.tenant = tenant.id;
     let user = user::Model {

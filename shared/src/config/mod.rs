@@ -346,7 +346,7 @@ impl Tokens {
             keys,
             issuer: source.or("tokens.issuer", issuer),
             audience: source.or("tokens.audience", "latchkey".to_owned()),
-            access_ttl: source.or("tokens.access_ttl", Duration::from_secs(15 * 60)),
+            access_ttl: source.or("tokens.access_ttl", Duration::from_mins(15)),
             refresh_ttl: source.or("tokens.refresh_ttl", Duration::from_secs(14 * DAY)),
             session_ttl: source.or("tokens.session_ttl", Duration::from_secs(90 * DAY)),
             refresh_grace: source.or("tokens.refresh_grace", Duration::from_secs(10)),

@@ -162,3 +162,92 @@ fn same_letters(one: &str, other: &str) -> bool {
     let letters = |key: &str| key.replace(['.', '_', '-'], "");
     letters(one) == letters(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::Source;
+    use crate::config::{Config, Process};
+
+    const KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+    fn good() -> Vec<(&'static str, String)> {
+        vec![
+            ("LATCHKEY__SERVER__ENVIRONMENT", "development".to_owned()),
+            ("LATCHKEY__SERVER__PUBLIC_URL", "http://127.0.0.1:8080".to_owned()),
+            (
+                "LATCHKEY__POSTGRES__URL",
+                "postgres://app@127.0.0.1/latchkey".to_owned(),
+            ),
+            ("LATCHKEY__REDIS__URL", "redis://127.0.0.1".to_owned()),
+            ("LATCHKEY__TOKENS__KEYS", format!("k1:{KEY}")),
+            ("LATCHKEY__SECRETS__DATA_KEYS", format!("1:{KEY}")),
+            ("LATCHKEY__MAIL__TRANSPORT", "file".to_owned()),
+            ("LATCHKEY__MAIL__DIRECTORY", "/tmp".to_owned()),
+            ("LATCHKEY__MAIL__FROM", "no-reply@example.com".to_owned()),
+        ]
+    }
+
+    fn read(env: Vec<(&str, String)>) -> Result<Config, Vec<String>> {
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value));
+        Config::read(Process::Api, Source::new(None, env)).map_err(|faults| faults.0)
+    }
+
+    #[test]
+    fn every_fault_is_named_at_once() {
+        let mut env = good();
+        env.retain(|(name, _)| !name.ends_with("REDIS__URL"));
+        env.push(("LATCHKEY__SERVER__LISTEN", "nowhere".to_owned()));
+        env.push(("LATCHKEY__TOKENS__ACCESS_TTL", "-1".to_owned()));
+        env.push(("LATCHKEY__TOKENS__ACCESSTTL", "60".to_owned()));
+        let faults = read(env).unwrap_err();
+        for fault in [
+            "server.listen: expects an address",
+            "redis.url: is missing",
+            "tokens.access_ttl: expects seconds",
+            "tokens.accessttl: is not a setting; did you mean tokens.access_ttl?",
+        ] {
+            assert!(
+                faults.iter().any(|known| known.starts_with(fault)),
+                "{fault} is not among {faults:#?}"
+            );
+        }
+        assert_eq!(faults.len(), 4, "{faults:#?}");
+    }
+
+    #[test]
+    fn a_secret_is_read_from_the_file_that_is_named() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "redis://:from-a-file@127.0.0.1").unwrap();
+        let mut env = good();
+        env.retain(|(name, _)| !name.ends_with("REDIS__URL"));
+        env.push(("LATCHKEY__REDIS__URL_FILE", file.path().display().to_string()));
+        let config = read(env).unwrap();
+        assert_eq!(config.redis.url.expose(), "redis://:from-a-file@127.0.0.1");
+        assert!(!format!("{config:?}").contains("from-a-file"));
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(
+            file,
+            "[tokens]\naudience = \"from the file\"\nissuer = \"from the file\""
+        )
+        .unwrap();
+        let mut env = good();
+        env.push(("LATCHKEY__TOKENS__ISSUER", "from the environment".to_owned()));
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let config = Config::read(Process::Api, Source::new(Some(file.path()), env)).unwrap();
+        assert_eq!(config.tokens.audience, "from the file");
+        assert_eq!(config.tokens.issuer, "from the environment");
+    }
+
+    #[test]
+    fn the_worker_holds_no_key_that_signs_tokens() {
+        let env = good().into_iter().map(|(name, value)| (name.to_owned(), value));
+        let config = Config::read(Process::Worker, Source::new(None, env)).unwrap();
+        assert!(config.tokens.keys.is_none());
+    }
+}

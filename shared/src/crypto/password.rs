@@ -60,7 +60,7 @@ pub fn hash(
     memory: &mut Memory,
 ) -> Result<String, HashError> {
     let mut output = [0; OUTPUT_BYTES];
-    compute(password, salt, params.clone(), memory, &mut output)?;
+    compute(password, salt, params, memory, &mut output)?;
     Ok(encode(salt, params, &output)?)
 }
 
@@ -90,18 +90,18 @@ pub fn verify(password: &Secret<String>, phc: &str, memory: &mut Memory) -> Resu
         return Err(HashError::Malformed(phc::Error::MissingField));
     };
     let mut output = vec![0; expected.len()];
-    compute(password, &salt, params, memory, &mut output)?;
+    compute(password, &salt, &params, memory, &mut output)?;
     Ok(aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected.as_bytes()).is_ok())
 }
 
 fn compute(
     password: &Secret<String>,
     salt: &[u8],
-    params: Params,
+    params: &Params,
     memory: &mut Memory,
     output: &mut [u8],
 ) -> Result<(), HashError> {
-    let blocks = memory.sized(&params);
+    let blocks = memory.sized(params);
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
     Ok(argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, output, blocks)?)
 }

@@ -27,7 +27,7 @@ impl RevokedSessions {
     pub fn new(signals: Arc<Signals>, access_ttl: Duration) -> Self {
         // No bound on the number: to forget one early would revive its tokens.
         let ended = Cache::builder()
-            .time_to_live(access_ttl + Duration::from_secs(60))
+            .time_to_live(access_ttl + Duration::from_mins(1))
             .build();
         let set = ended.clone();
         signals.listen(move |signal| {

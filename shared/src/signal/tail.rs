@@ -90,13 +90,14 @@ async fn read_rows(
         subject_id,
     } in rows
     {
-        match SignalKind::parse(&kind) {
-            Some(kind) => signals.apply(&Signal {
+        if let Some(kind) = SignalKind::parse(&kind) {
+            signals.apply(&Signal {
                 tenant: tenant_id,
                 kind,
                 subject: subject_id,
-            }),
-            None => tracing::debug!(kind, "a newer version's signal is not understood"),
+            });
+        } else {
+            tracing::debug!(kind, "a newer version's signal is not understood");
         }
     }
     Ok(())

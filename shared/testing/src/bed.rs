@@ -53,6 +53,7 @@ impl TestBed {
     }
 
     /// The settings as environment variables, for a process that is started for real.
+    #[must_use]
     pub fn environment(&self) -> Vec<(String, String)> {
         let name = |key: &str| format!("LATCHKEY__{}", key.to_uppercase().replace('.', "__"));
         self.settings
@@ -62,6 +63,7 @@ impl TestBed {
     }
 
     /// The test database's address for the application's role.
+    #[must_use]
     pub fn app_url(&self) -> String {
         self.context.config.postgres.url.expose().clone()
     }

@@ -89,11 +89,13 @@ impl RealProcess {
     }
 
     /// The process's id.
+    #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id().unwrap()
     }
 
     /// Resident memory in bytes, as the kernel counts it.
+    #[must_use]
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
@@ -101,6 +103,7 @@ impl RealProcess {
     }
 
     /// What it has printed so far.
+    #[must_use]
     pub fn printed(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }

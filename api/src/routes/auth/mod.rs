@@ -123,6 +123,7 @@ impl AuthApi {
     }
 
     /// Who am I
+    #[expect(clippy::unused_async, reason = "the framework awaits every handler")]
     #[oai(path = "/me", method = "get", operation_id = "getMe")]
     async fn me(&self, Bearer(caller): Bearer) -> ApiResult<Reply<MeView>, SignedIn> {
         Ok(Reply((&*caller.account).into()))

@@ -127,6 +127,7 @@ impl ApiResponse for Readiness {
 #[OpenApi(prefix_path = "/health", tag = "Tag::Health")]
 impl HealthApi {
     /// Is the process alive
+    #[expect(clippy::unused_async, reason = "the framework awaits every handler")]
     #[oai(path = "/live", method = "get", operation_id = "getLiveness")]
     async fn live(&self) -> ApiResult<Reply<LiveView>, ()> {
         Ok(Reply(LiveView {

@@ -50,18 +50,14 @@ impl Example for CreateTenantRequest {
 impl CreateTenantRequest {
     pub(super) fn read(self) -> Result<CreateTenant, Failure> {
         let mut errors = Vec::new();
-        let slug = Slug::parse(&self.slug)
-            .map_err(|error| errors.push(FieldError::new("/slug", "invalid_format", error.to_string())));
-        let owner = self.owner.map(|owner| {
-            Email::parse(&owner.email).map_err(|error| {
-                errors.push(FieldError::new(
-                    "/owner/email",
-                    "invalid_format",
-                    error.to_string(),
-                ))
-            })
-        });
-        match (slug, owner.transpose()) {
+        let mut fault =
+            |pointer: &str, detail: String| errors.push(FieldError::new(pointer, "invalid_format", detail));
+        let slug = Slug::parse(&self.slug).map_err(|error| fault("/slug", error.to_string()));
+        let owner = self.owner.map(|owner| Email::parse(&owner.email));
+        let owner = owner
+            .transpose()
+            .map_err(|error| fault("/owner/email", error.to_string()));
+        match (slug, owner) {
             (Ok(slug), Ok(owner)) => Ok(CreateTenant {
                 slug,
                 name: self.name,

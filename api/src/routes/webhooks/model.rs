@@ -104,6 +104,7 @@ impl From<UpdateEndpointRequest> for EndpointPatch {
 }
 
 /// Absent is `None`, null is `Some(None)`.
+#[expect(clippy::option_option, reason = "the three states of a field in a PATCH")]
 fn changed<T>(field: MaybeUndefined<T>) -> Option<Option<T>> {
     match field {
         MaybeUndefined::Undefined => None,

@@ -1,0 +1,154 @@
+//! Health, metrics and the end of the process.
+
+use std::time::Duration;
+
+use latchkey_testing::{RealProcess, TestBed};
+use reqwest::{Client, Method};
+use serde_json::json;
+
+use crate::support::{ADMIN, Api, PASSWORD};
+
+#[tokio::test]
+async fn a_process_is_ready_with_postgres_and_degraded_without_redis() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    assert_eq!(
+        Api::send(api.request(Method::GET, "/health/live"))
+            .await
+            .expect(200),
+        json!({ "status": "live" })
+    );
+    let ready = Api::send(api.request(Method::GET, "/health/ready"))
+        .await
+        .expect(200);
+    assert_eq!(
+        ready,
+        json!({ "status": "ready", "postgres": "ok", "redis": "ok", "draining": false })
+    );
+
+    let bed = TestBed::with(&[("redis.url", "redis://127.0.0.1:9/0")]).await;
+    let api = Api::start(&bed).await;
+    let ready = Api::send(api.request(Method::GET, "/health/ready"))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&ready["status"], &ready["redis"]),
+        (&json!("degraded"), &json!("unavailable"))
+    );
+}
+
+#[tokio::test]
+async fn a_database_of_another_version_is_not_ready() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let owner = sea_orm::Database::connect(&bed.owner_url).await.unwrap();
+    let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m99991231_000000_later', 0)";
+    sea_orm::ConnectionTrait::execute_unprepared(&owner, newer)
+        .await
+        .unwrap();
+    let ready = Api::send(api.request(Method::GET, "/health/ready"))
+        .await
+        .expect(503);
+    assert_eq!(
+        (&ready["status"], &ready["postgres"]),
+        (&json!("not_ready"), &json!("wrong_version"))
+    );
+}
+
+#[tokio::test]
+async fn metrics_are_on_a_listener_of_their_own_in_seconds() {
+    let bed = TestBed::new().await;
+    let api = RealProcess::api(&bed).await;
+    let client = Client::builder().build().unwrap();
+    client
+        .get(format!("{}/health/live", api.base_url))
+        .send()
+        .await
+        .unwrap();
+    let metrics = client
+        .get(&api.metrics_url)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        metrics.contains("latchkey_http_request_seconds_bucket"),
+        "{metrics}"
+    );
+    assert!(metrics.contains(r#"route="/health/live""#), "{metrics}");
+    let public = client
+        .get(format!("{}/metrics", api.base_url))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(public.status(), 404);
+}
+
+#[tokio::test]
+async fn s38_sigterm_fails_no_request_in_flight_and_turns_readiness_first() {
+    let settings = [
+        ("passwords.memory_kib", "19456"),
+        ("passwords.iterations", "2"),
+        ("server.drain_notice", "0.5"),
+    ];
+    let bed = TestBed::with(&settings).await;
+    let helper = Api::start(&bed).await;
+    helper.admin().await;
+    let mut api = RealProcess::api(&bed).await;
+    let client = Client::builder()
+        .timeout(Duration::from_secs(20))
+        .build()
+        .unwrap();
+    let ready = format!("{}/health/ready", api.base_url);
+    let login = client
+        .post(format!("{}/v1/auth/login", api.base_url))
+        .header("x-tenant-id", "platform")
+        .json(&json!({ "email": ADMIN, "password": PASSWORD }));
+    let in_flight: Vec<_> = (0..10)
+        .map(|_| tokio::spawn(login.try_clone().unwrap().send()))
+        .collect();
+
+    let ended = tokio::spawn(async move { api.terminate().await });
+    let mut turned = false;
+    while let Ok(answer) = client.get(&ready).send().await {
+        turned |= answer.status() == 503;
+    }
+    assert!(turned, "it said that it is not ready while it still answered");
+    for request in in_flight {
+        assert_eq!(request.await.unwrap().unwrap().status(), 200);
+    }
+    assert!(ended.await.unwrap(), "it ended with 0");
+}
+
+#[tokio::test]
+async fn s37_unsafe_production_settings_refuse_to_start_and_name_every_fault() {
+    let bed = TestBed::new().await;
+    let binary = std::env!("CARGO_BIN_EXE_latchkey-api");
+    let output = tokio::process::Command::new(binary)
+        .args(["config", "check"])
+        .env_clear()
+        .envs(bed.environment())
+        .env("LATCHKEY__SERVER__ENVIRONMENT", "production")
+        .env("LATCHKEY__SERVER__PUBLIC_URL", "http://id.example.com")
+        .env("LATCHKEY__SERVER__LISTEN", "0.0.0.0:8080")
+        .env("LATCHKEY__TOKENS__KEYS", "k1:c2hvcnQ=")
+        .env("LATCHKEY__WORKER__CONCURENCY", "8")
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    let faults = String::from_utf8(output.stderr).unwrap();
+    for fault in [
+        "server.public_url",
+        "server.trusted_proxies",
+        "tokens.keys: key 0 is shorter",
+        "mail.transport",
+        "passwords",
+        "worker.concurency: is not a setting",
+    ] {
+        assert!(faults.contains(fault), "{fault} is not named in:\n{faults}");
+    }
+    assert!(!faults.contains("c2hvcnQ"), "a secret is shown:\n{faults}");
+}

@@ -1,0 +1,198 @@
+//! Row-level security: what the database refuses when the code forgets.
+
+use latchkey_testing::TestBed;
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::Api;
+
+/// A table and the column that says whose a row is.
+#[derive(Debug)]
+struct TenantTable {
+    name: String,
+    column: &'static str,
+}
+
+async fn rows(db: &impl ConnectionTrait, sql: &str) -> Vec<sea_orm::QueryResult> {
+    db.query_all_raw(Statement::from_string(DbBackend::Postgres, sql))
+        .await
+        .unwrap()
+}
+
+async fn count(db: &impl ConnectionTrait, table: &str) -> i64 {
+    rows(db, &format!("SELECT count(*) AS n FROM {table}")).await[0]
+        .try_get("", "n")
+        .unwrap()
+}
+
+/// From the catalogue, so that a table that is added tomorrow is looked at tomorrow.
+async fn tenant_tables(db: &DatabaseConnection) -> Vec<TenantTable> {
+    let with_column = "SELECT table_name::text AS name FROM information_schema.columns
+        WHERE table_schema = 'public' AND column_name = 'tenant_id' ORDER BY 1";
+    let mut tables: Vec<TenantTable> = rows(db, with_column)
+        .await
+        .into_iter()
+        .map(|row| TenantTable {
+            name: row.try_get("", "name").unwrap(),
+            column: "tenant_id",
+        })
+        .collect();
+    tables.push(TenantTable {
+        name: "tenants".to_owned(),
+        column: "id",
+    });
+    tables
+}
+
+/// A tenant with a row in every table.
+async fn furnish(api: &Api) -> (Uuid, Uuid) {
+    let admin = api.admin().await;
+    let (acme, owner) = api.tenant(&admin, "acme").await;
+    let (globex, _) = api.tenant(&admin, "globex").await;
+    api.user("acme", "ada@example.com").await;
+    let body = json!({ "email": "bob@example.com", "password": crate::support::PASSWORD });
+    api.post("acme", "/v1/auth/register", body).await.expect(202);
+    let endpoint = json!({ "url": "http://127.0.0.1:9/hook" });
+    api.post_as(&owner, "/v1/webhooks/endpoints", endpoint)
+        .await
+        .expect(201);
+    let event = json!({ "type": "invoice.paid", "payload": {} });
+    api.post_as(&owner, "/v1/webhooks/events", event)
+        .await
+        .expect(202);
+    api.post_as(&owner, "/v1/auth/logout", json!({}))
+        .await
+        .expect(204);
+    api.execute(&format!(
+        "INSERT INTO tenant_domains (id, tenant_id, domain, created_at) VALUES (gen_random_uuid(), '{acme}', 'a.test', now());
+         INSERT INTO attempts (id, tenant_id, delivery_id, number, started_at, duration_ms, outcome, response_headers)
+         SELECT gen_random_uuid(), tenant_id, id, 1, now(), 5, 'succeeded', '{{}}' FROM deliveries LIMIT 1;"
+    ))
+    .await;
+    (acme, globex)
+}
+
+#[tokio::test]
+async fn s26_a_query_that_forgets_the_tenant_sees_nothing_and_a_write_for_another_fails() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let (acme, globex) = furnish(&api).await;
+    let db = Database::connect(bed.app_url()).await.unwrap();
+    let tables = tenant_tables(&db).await;
+    assert!(tables.len() >= 15, "{tables:?}");
+
+    for TenantTable { name, column } in &tables {
+        assert_eq!(count(&db, name).await, 0, "{name}: a query without its tenant");
+
+        let all = db.begin().await.unwrap();
+        all.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)")
+            .await
+            .unwrap();
+        let of_acme = format!("SELECT to_jsonb(t) AS row FROM {name} t WHERE {column} = '{acme}' LIMIT 1");
+        let found = rows(&all, &of_acme).await;
+        assert!(
+            !found.is_empty(),
+            "{name}: this test must put a row into every table"
+        );
+        let row: Value = found[0].try_get("", "row").unwrap();
+        all.rollback().await.unwrap();
+
+        let other = db.begin().await.unwrap();
+        let state = format!("SELECT set_config('latchkey.tenant_id', '{globex}', true)");
+        other.execute_unprepared(&state).await.unwrap();
+        let foreign = rows(
+            &other,
+            &format!("SELECT 1 AS n FROM {name} WHERE {column} = '{acme}'"),
+        )
+        .await;
+        assert!(foreign.is_empty(), "{name}: another tenant's rows");
+        let write = format!("INSERT INTO {name} SELECT * FROM jsonb_populate_record(NULL::{name}, $1)");
+        let write = Statement::from_sql_and_values(DbBackend::Postgres, write, [row.into()]);
+        let refused = other.execute_raw(write).await.unwrap_err().to_string();
+        assert!(refused.contains("row-level security"), "{name}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn s26_the_applications_role_owns_nothing_and_cannot_step_around_the_policies() {
+    let bed = TestBed::new().await;
+    let db = Database::connect(bed.app_url()).await.unwrap();
+    let role = rows(&db, "SELECT rolsuper OR rolbypassrls OR rolcreaterole AS mighty FROM pg_roles WHERE rolname = current_user").await;
+    assert!(!role[0].try_get::<bool>("", "mighty").unwrap());
+    let owned = rows(
+        &db,
+        "SELECT relname::text AS name FROM pg_class WHERE relowner = current_user::regrole",
+    )
+    .await;
+    assert!(owned.is_empty());
+    let open = "SELECT relname::text AS name FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+        WHERE attname = 'tenant_id' AND relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+          AND NOT (relrowsecurity AND relforcerowsecurity)";
+    assert!(
+        rows(&db, open).await.is_empty(),
+        "a table without forced row-level security"
+    );
+}
+
+#[tokio::test]
+async fn s34_the_applications_role_cannot_alter_or_remove_an_audit_row() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let db = Database::connect(bed.app_url()).await.unwrap();
+    for statement in [
+        "UPDATE audit_events SET action = 'nothing'",
+        "DELETE FROM audit_events",
+        "TRUNCATE audit_events",
+    ] {
+        let refused = db.execute_unprepared(statement).await.unwrap_err().to_string();
+        assert!(refused.contains("permission denied"), "{statement}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn s36_a_dump_of_the_database_holds_no_usable_secret() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (_, owner) = api.tenant(&admin, "acme").await;
+    let body = json!({ "email": "ada@example.com", "password": crate::support::PASSWORD });
+    api.post("acme", "/v1/auth/register", body).await.expect(202);
+    let one_time = api.mailed_token("ada@example.com").await;
+    let login = api.login("platform", crate::support::ADMIN).await;
+    let endpoint = json!({ "url": "http://127.0.0.1:9/hook", "headers": { "X-Token": "canary-7c2e" } });
+    let created = api
+        .post_as(&owner, "/v1/webhooks/endpoints", endpoint)
+        .await
+        .expect(201);
+    let secrets = [
+        one_time,
+        login["refresh_token"].as_str().unwrap().to_owned(),
+        login["access_token"].as_str().unwrap().to_owned(),
+        created["secret"]
+            .as_str()
+            .unwrap()
+            .trim_start_matches("whsec_")
+            .to_owned(),
+        "canary-7c2e".to_owned(),
+        crate::support::PASSWORD.to_owned(),
+    ];
+    let db = Database::connect(bed.app_url()).await.unwrap();
+    let all = db.begin().await.unwrap();
+    all.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)")
+        .await
+        .unwrap();
+    for TenantTable { name, .. } in tenant_tables(&db).await {
+        for row in rows(&all, &format!("SELECT t::text AS row FROM {name} t")).await {
+            let row: String = row.try_get("", "row").unwrap();
+            for secret in &secrets {
+                let hex = hex::encode(secret);
+                assert!(
+                    !row.contains(secret) && !row.contains(&hex),
+                    "{name} holds a secret: {row}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Nobody learns from an answer, or from its time, whether an address has an account.
+
+use std::time::Instant;
+
+use latchkey_testing::{Prove, TestBed};
+use serde_json::{Value, json};
+
+use crate::support::{Api, PASSWORD};
+
+/// Mean and variance of a sample, in milliseconds.
+fn moments(sample: &[f64]) -> (f64, f64) {
+    #[expect(clippy::cast_precision_loss, reason = "samples are small")]
+    let n = sample.len() as f64;
+    let mean = sample.iter().sum::<f64>() / n;
+    let variance = sample.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    (mean, variance)
+}
+
+/// Welch's t statistic: how many standard errors lie between two means.
+fn welch_t(one: &[f64], other: &[f64]) -> f64 {
+    let ((mean_1, variance_1), (mean_2, variance_2)) = (moments(one), moments(other));
+    #[expect(clippy::cast_precision_loss, reason = "samples are small")]
+    let error = (variance_1 / one.len() as f64 + variance_2 / other.len() as f64).sqrt();
+    (mean_1 - mean_2) / error
+}
+
+#[tokio::test]
+async fn s01_unknown_wrong_and_disabled_answer_alike_in_bytes_and_in_time() {
+    let samples = Prove::size(40, 1000);
+    let settings = [("passwords.memory_kib", "19456"), ("passwords.iterations", "2")];
+    let bed = TestBed::with(&settings).await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    api.tenant(&admin, "acme").await;
+    for address in ["ada@example.com", "bob@example.com"] {
+        api.user("acme", address).await;
+    }
+    api.execute("UPDATE users SET status = 'disabled' WHERE email = 'bob@example.com'")
+        .await;
+
+    let cases = [
+        (
+            "unknown",
+            json!({ "email": "eve@example.com", "password": "not the password" }),
+        ),
+        (
+            "wrong",
+            json!({ "email": "ada@example.com", "password": "not the password" }),
+        ),
+        (
+            "disabled",
+            json!({ "email": "bob@example.com", "password": PASSWORD }),
+        ),
+    ];
+    let mut times = [const { Vec::new() }; 3];
+    let mut bodies: Vec<Value> = Vec::new();
+    // In turn, so that whatever slows the machine slows them alike; the first round warms up.
+    for round in 0..=samples {
+        for (of, (_, body)) in cases.iter().enumerate() {
+            let started = Instant::now();
+            let answer = api.post("acme", "/v1/auth/login", body.clone()).await;
+            let elapsed = started.elapsed().as_secs_f64() * 1000.0;
+            let mut problem = answer.refused(401, "invalid_credentials");
+            problem.as_object_mut().unwrap().remove("request_id");
+            bodies.push(problem);
+            if round > 0 {
+                times[of].push(elapsed);
+            }
+        }
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "{bodies:#?}");
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        let t = welch_t(&times[one], &times[other]);
+        let means = (moments(&times[one]).0, moments(&times[other]).0);
+        println!(
+            "{} {:.2} ms, {} {:.2} ms over {samples} samples each: t = {t:.2}",
+            cases[one].0, means.0, cases[other].0, means.1
+        );
+        assert!(
+            t.abs() < 4.0,
+            "{} and {} can be told apart: t = {t:.2}",
+            cases[one].0,
+            cases[other].0
+        );
+    }
+}
+
+#[tokio::test]
+async fn s02_registration_and_resend_answer_alike_for_known_and_unknown_addresses() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    api.tenant(&admin, "acme").await;
+    api.user("acme", "verified@example.com").await;
+    let register = |email: &str| {
+        api.post(
+            "acme",
+            "/v1/auth/register",
+            json!({ "email": email, "password": PASSWORD }),
+        )
+    };
+    register("waiting@example.com").await.expect(202);
+
+    let sent = json!({ "status": "verification_sent" });
+    for email in ["verified@example.com", "waiting@example.com", "new@example.com"] {
+        assert_eq!(register(email).await.expect(202), sent, "{email}");
+    }
+    for email in [
+        "verified@example.com",
+        "waiting@example.com",
+        "nobody@example.com",
+    ] {
+        let resent = api
+            .post("acme", "/v1/auth/email/verify/resend", json!({ "email": email }))
+            .await;
+        assert_eq!(resent.expect(202), sent, "{email}");
+    }
+    // Each owner hears by mail what the answer did not say.
+    let mails = api.mails("verified@example.com").await;
+    assert!(
+        !mails.last().unwrap().text.contains("token="),
+        "an account that is verified needs no token"
+    );
+    assert!(api.mailed_token("waiting@example.com").await.starts_with("lko_"));
+    assert!(api.mails("nobody@example.com").await.is_empty());
+}
+
+#[tokio::test]
+async fn s06_each_spelling_of_an_address_reaches_the_same_account() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    api.tenant(&admin, "acme").await;
+    api.user("acme", "Ren\u{e9}@Example.com").await;
+    for spelling in [
+        "ren\u{e9}@example.com",
+        "REN\u{c9}@EXAMPLE.COM",
+        "rene\u{301}@example.com",
+    ] {
+        api.login("acme", spelling).await;
+    }
+    assert_eq!(
+        api.scalar("SELECT count(*) FROM users WHERE email ILIKE 'ren%'")
+            .await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn s11_a_forged_host_never_reaches_a_mail() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    api.tenant(&admin, "acme").await;
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let request = api
+        .request(reqwest::Method::POST, "/v1/auth/register")
+        .header("x-tenant-id", "acme")
+        .header("host", "evil.example")
+        .header("x-forwarded-host", "evil.example")
+        .header("forwarded", "host=evil.example")
+        .json(&body);
+    Api::send(request).await.expect(202);
+    let mails = api.mails("ada@example.com").await;
+    let mail = mails.last().unwrap();
+    assert!(mail.text.contains("https://id.example.test/"), "{}", mail.text);
+    for part in [&mail.text, &mail.html, &mail.subject] {
+        assert!(!part.contains("evil.example"), "{part}");
+    }
+}

@@ -1,0 +1,119 @@
+//! Refresh tokens: one live child, whatever happens at once.
+
+use std::collections::HashSet;
+
+use chrono::TimeDelta;
+use latchkey_testing::TestBed;
+use serde_json::json;
+
+use crate::support::{ADMIN, Api, text};
+
+#[tokio::test]
+async fn s19_100_parallel_refreshes_have_one_live_child() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let login = api.login("platform", ADMIN).await;
+    let token = text(&login, "refresh_token");
+
+    let answers = futures::future::join_all((0..100).map(|_| api.refresh(&token))).await;
+    let children: HashSet<String> = answers
+        .into_iter()
+        .map(|answer| text(&answer.expect(200), "refresh_token"))
+        .collect();
+    assert_eq!(children.len(), 1, "every caller got the same successor");
+    let session = text(&login, "session_id");
+    let live =
+        format!("SELECT count(*) FROM refresh_tokens WHERE session_id = '{session}' AND used_at IS NULL");
+    assert_eq!(api.scalar(&live).await, 1);
+}
+
+#[tokio::test]
+async fn s19_a_replay_after_the_grace_window_ends_the_family() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let login = api.login("platform", ADMIN).await;
+    let parent = text(&login, "refresh_token");
+    let child = api.refresh(&parent).await.expect(200);
+    let replayed = api.refresh(&parent).await.expect(200);
+    assert_eq!(child["refresh_token"], replayed["refresh_token"]);
+
+    bed.clock.advance(TimeDelta::seconds(11));
+    let replays = futures::future::join_all((0..20).map(|_| api.refresh(&parent))).await;
+    for replay in replays {
+        replay.refused(401, "invalid_refresh_token");
+    }
+    api.refresh(&text(&child, "refresh_token"))
+        .await
+        .refused(401, "invalid_refresh_token");
+    for token in [&login, &child] {
+        api.get_as(&text(token, "access_token"), "/v1/auth/me")
+            .await
+            .refused(401, "unauthenticated");
+    }
+    let ended = "SELECT count(*) FROM sessions WHERE revoke_reason = 'refresh_token_reuse'";
+    assert_eq!(api.scalar(ended).await, 1);
+}
+
+#[tokio::test]
+async fn a_session_ends_when_it_is_not_refreshed_and_at_its_absolute_end() {
+    let bed = TestBed::with(&[("tokens.refresh_ttl", "3600"), ("tokens.session_ttl", "5400")]).await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let idle = text(&api.login("platform", ADMIN).await, "refresh_token");
+    let mut used = text(&api.login("platform", ADMIN).await, "refresh_token");
+    bed.clock.advance(TimeDelta::seconds(3000));
+    used = text(&api.refresh(&used).await.expect(200), "refresh_token");
+    bed.clock.advance(TimeDelta::seconds(1200));
+    api.refresh(&idle).await.refused(401, "invalid_refresh_token");
+    let last = api.refresh(&used).await.expect(200);
+    assert!(last["refresh_expires_in"].as_i64().unwrap() <= 1200, "{last}");
+    bed.clock.advance(TimeDelta::seconds(1201));
+    api.refresh(&text(&last, "refresh_token"))
+        .await
+        .refused(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn s20_a_refresh_that_races_a_logout_leaves_nothing_that_works() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    for _ in 0..10 {
+        let login = api.login("platform", ADMIN).await;
+        let (access, refresh) = (text(&login, "access_token"), text(&login, "refresh_token"));
+        let refreshes = futures::future::join_all((0..10).map(|_| api.refresh(&refresh)));
+        let logout = api.post_as(&access, "/v1/auth/logout", json!({}));
+        let (answers, logout) = tokio::join!(refreshes, logout);
+        logout.expect(204);
+        api.get_as(&access, "/v1/auth/me")
+            .await
+            .refused(401, "unauthenticated");
+        for answer in answers.iter().filter(|answer| answer.status == 200) {
+            let child = answer.json();
+            api.get_as(&text(&child, "access_token"), "/v1/auth/me")
+                .await
+                .refused(401, "unauthenticated");
+            api.refresh(&text(&child, "refresh_token"))
+                .await
+                .refused(401, "invalid_refresh_token");
+        }
+    }
+}
+
+#[tokio::test]
+async fn s20_a_disabled_user_refreshes_and_signs_in_no_more() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let login = api.login("platform", ADMIN).await;
+    api.execute("UPDATE users SET status = 'disabled'").await;
+    api.refresh(&text(&login, "refresh_token"))
+        .await
+        .refused(401, "invalid_refresh_token");
+    let body = json!({ "email": ADMIN, "password": crate::support::PASSWORD });
+    api.post("platform", "/v1/auth/login", body)
+        .await
+        .refused(401, "invalid_credentials");
+}
