@@ -120,7 +120,8 @@ where
     Handled: Future<Output = ()> + Send + 'static,
 {
     // A job that waits here behind a full set of slow calls must not be taken for a dead worker's.
-    let min_idle = lease(context) * 2 + context.config.worker.drain;
+    let longest = context.config.webhooks.timeout.max(mail::TIMEOUT);
+    let min_idle = lease_for(longest) * 2 + context.config.worker.drain;
     let options = ConsumerOptions {
         concurrency,
         min_idle,
@@ -132,9 +133,9 @@ where
     Ok(())
 }
 
-/// Until then nobody else takes over what this worker has claimed.
-fn lease(context: &Context) -> Duration {
-    context.config.webhooks.timeout.max(mail::TIMEOUT) + LEASE_MARGIN
+/// For so long nobody else takes over what a worker has claimed for a call that takes at most `call`.
+fn lease_for(call: Duration) -> Duration {
+    call + LEASE_MARGIN
 }
 
 async fn overdue(stop: &CancellationToken, drain: Duration) {

@@ -58,7 +58,8 @@ impl Deliverer {
         let settings = &context.config.webhooks;
         let guard = Guard::new(&settings.allowed_cidrs, lookup);
         let client = client(&guard, settings.timeout)?;
-        let (claiming, recording, lease) = (context.clone(), context.clone(), crate::lease(context));
+        let (claiming, recording) = (context.clone(), context.clone());
+        let lease = crate::lease_for(settings.timeout);
         Ok(Self {
             context: context.clone(),
             client,

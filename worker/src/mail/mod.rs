@@ -44,7 +44,7 @@ impl Mailer {
     /// Claims the mail, sends it and writes down what came of it; nothing at all, where it is not due or another
     /// worker's.
     pub(crate) async fn handle(&self, job: Job) {
-        let claimed = match work::claim(&self.context, job.0, crate::lease(&self.context)).await {
+        let claimed = match work::claim(&self.context, job.0, crate::lease_for(TIMEOUT)).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => return,
             Err(error) => {
