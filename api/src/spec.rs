@@ -92,7 +92,7 @@ fn open_operations(document: &mut Value) {
     }
 }
 
-/// Media types without parameters, and schemas as 3.1 writes them.
+/// Media types without parameters, and examples that their schemas allow.
 fn rewrite(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(rewrite),
@@ -102,6 +102,10 @@ fn rewrite(value: &mut Value) {
                     .into_iter()
                     .map(|(media_type, body)| (media_type.replace("; charset=utf-8", ""), body))
                     .collect();
+            }
+            // The framework writes an absent field of an example as null.
+            if let Some(example) = fields.get_mut("example").and_then(Value::as_object_mut) {
+                example.retain(|_, value| !value.is_null());
             }
             fields.values_mut().for_each(rewrite);
         }

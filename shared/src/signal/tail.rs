@@ -1,6 +1,6 @@
 //! Following the signals: the stream for speed, the rows for certainty.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use redis::{
@@ -38,14 +38,18 @@ pub async fn tail(
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) -> Result<(), DbErr> {
-    read_rows(&signals, &postgres, DateTime::UNIX_EPOCH, clock.now()).await?;
-    signals.heard();
-    tokio::spawn(poll(Arc::clone(&signals), postgres, clock, shutdown.clone()));
+    let mut rows = Rows {
+        signals: Arc::clone(&signals),
+        postgres,
+        applied: HashMap::new(),
+    };
+    rows.read(DateTime::UNIX_EPOCH, clock.now()).await?;
+    tokio::spawn(poll(rows, clock, shutdown.clone()));
     tokio::spawn(follow(signals, redis, shutdown));
     Ok(())
 }
 
-async fn poll(signals: Arc<Signals>, postgres: Postgres, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+async fn poll(mut rows: Rows, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
     // Everything up to the start was read by the caller; what was in flight then lies within the overlap.
     let mut since = clock.now();
     while shutdown
@@ -54,11 +58,8 @@ async fn poll(signals: Arc<Signals>, postgres: Postgres, clock: Arc<dyn Clock>, 
         .is_some()
     {
         let now = clock.now();
-        match read_rows(&signals, &postgres, since - OVERLAP, now).await {
-            Ok(()) => {
-                since = now;
-                signals.heard();
-            }
+        match rows.read(since - OVERLAP, now).await {
+            Ok(()) => since = now,
             Err(error) => tracing::warn!(%error, "signals could not be read from PostgreSQL"),
         }
     }
@@ -66,41 +67,50 @@ async fn poll(signals: Arc<Signals>, postgres: Postgres, clock: Arc<dyn Clock>, 
 
 #[derive(FromQueryResult)]
 struct Row {
+    id: Uuid,
     tenant_id: TenantId,
     kind: String,
     subject_id: Uuid,
+    created_at: DateTime<Utc>,
 }
 
-async fn read_rows(
-    signals: &Signals,
-    postgres: &Postgres,
-    since: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    let tx = postgres.cross_tenant(CrossTenant::Signals).await?;
-    let rows = Row::find_by_statement(raw_sql!(
-        Postgres,
-        "SELECT tenant_id, kind, subject_id FROM signals WHERE created_at >= {since} AND expires_at > {now}"
-    ))
-    .all(&tx)
-    .await?;
-    for Row {
-        tenant_id,
-        kind,
-        subject_id,
-    } in rows
-    {
-        if let Some(kind) = SignalKind::parse(&kind) {
-            signals.apply(&Signal {
-                tenant: tenant_id,
+/// The rows, each of which is applied once.
+struct Rows {
+    signals: Arc<Signals>,
+    postgres: Postgres,
+    /// What was applied of the time that is read again.
+    applied: HashMap<Uuid, DateTime<Utc>>,
+}
+
+impl Rows {
+    /// Applies what was written since then and still matters.
+    async fn read(&mut self, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), DbErr> {
+        let tx = self.postgres.cross_tenant(CrossTenant::Signals).await?;
+        let rows = Row::find_by_statement(raw_sql!(
+            Postgres,
+            "SELECT id, tenant_id, kind, subject_id, created_at FROM signals
+             WHERE created_at >= {since} AND expires_at > {now}"
+        ))
+        .all(&tx)
+        .await?;
+        self.applied.retain(|_, created_at| *created_at >= since);
+        for row in rows {
+            if self.applied.insert(row.id, row.created_at).is_some() {
+                continue;
+            }
+            let Some(kind) = SignalKind::parse(&row.kind) else {
+                tracing::debug!(kind = row.kind, "a newer version's signal is not understood");
+                continue;
+            };
+            self.signals.apply(&Signal {
+                tenant: row.tenant_id,
                 kind,
-                subject: subject_id,
+                subject: row.subject_id,
             });
-        } else {
-            tracing::debug!(kind, "a newer version's signal is not understood");
         }
+        self.signals.heard();
+        Ok(())
     }
-    Ok(())
 }
 
 async fn follow(signals: Arc<Signals>, redis: Redis, shutdown: CancellationToken) {

@@ -43,7 +43,7 @@ pub enum ResolveError {
 
 internal_variant!(ResolveError: Internal sea_orm::DbErr serde_json::Error);
 
-/// Tenants by name. A change of any tenant empties it; the next requests fill it again.
+/// Tenants by name. A change of a tenant removes it and every name that was nobody's.
 pub struct Directory {
     context: Context,
     known: Cache<Name, Option<Arc<Tenant>>>,
@@ -56,6 +56,7 @@ impl Directory {
         let known = Cache::builder()
             .max_capacity(CAPACITY)
             .time_to_live(LIFETIME)
+            .support_invalidation_closures()
             .build();
         forget_on_change(&known, &context.signals);
         Self { context, known }
@@ -145,7 +146,14 @@ fn forget_on_change(known: &Cache<Name, Option<Arc<Tenant>>>, signals: &Signals)
     let known = known.clone();
     signals.listen(move |signal| {
         if signal.kind == SignalKind::TenantChanged {
-            known.invalidate_all();
+            let changed = signal.tenant;
+            let concerned = move |_: &Name, tenant: &Option<Arc<Tenant>>| {
+                // A name that was nobody's may be this tenant's now.
+                tenant.as_ref().is_none_or(|tenant| tenant.id == changed)
+            };
+            if known.invalidate_entries_if(concerned).is_err() {
+                known.invalidate_all();
+            }
         }
     });
 }

@@ -11,8 +11,8 @@ use latchkey_shared::{
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
     message::{
-        Mailbox, MultiPart,
-        header::{HeaderName, HeaderValue},
+        Body, Mailbox, MultiPart, SinglePart,
+        header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue},
     },
     transport::smtp::{self, extension::ClientId},
 };
@@ -125,9 +125,26 @@ impl Transport {
             // The same for every attempt, so that a mail that arrives twice is seen to be one.
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .raw_header(HeaderValue::new(automatic, "auto-generated".to_owned()))
-            .multipart(MultiPart::alternative_plain_html(text.clone(), html.clone()))
+            .multipart(
+                MultiPart::alternative()
+                    .singlepart(plain(text))
+                    .singlepart(SinglePart::html(html.clone())),
+            )
             .map_err(|_| SendError::Recipient)
     }
+}
+
+/// A link must stay on one line for whoever reads the source, so text goes out as it is wherever SMTP takes it.
+fn plain(text: &str) -> SinglePart {
+    let longest = text.lines().map(str::len).max().unwrap_or_default();
+    // RFC 5322 section 2.1.1.
+    if text.is_ascii() && longest <= 998 {
+        let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
+        if let Ok(body) = Body::new_with_encoding(text, ContentTransferEncoding::SevenBit) {
+            return SinglePart::builder().header(ContentType::TEXT_PLAIN).body(body);
+        }
+    }
+    SinglePart::plain(text.to_owned())
 }
 
 fn smtp_error(error: &smtp::Error) -> SendError {
