@@ -1,5 +1,7 @@
 //! Modules import downwards only.
 
+#![expect(clippy::unwrap_used, reason = "a test says so by panicking")]
+
 use std::{collections::HashMap, fs, path::Path};
 
 /// As in the crate's documentation, from the bottom up.

@@ -1,6 +1,6 @@
 //! The worker's side of mail: claimed, sent, recorded; and found again when any of that was cut off.
 //!
-//! A claim is a lease, as with deliveries: see `webhook::work`.
+//! A claim is a lease, as with deliveries: see `webhook::work`, which also tells why `state || ''` is compared.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub async fn claim(context: &Context, id: Uuid, lease: Duration) -> Result<Optio
     let claimed = Claimed::find_by_statement(raw_sql!(
         Postgres,
         "UPDATE mails SET generation = generation + 1, lease_until = {lease_until}, sweep_at = {lease_until}
-         WHERE id = {id} AND state = 'pending' AND (attempts = 0 OR next_attempt_at <= {soon})
+         WHERE id = {id} AND state || '' = 'pending' AND (attempts = 0 OR next_attempt_at <= {soon})
            AND (lease_until IS NULL OR lease_until < {now})
          RETURNING id, kind, generation, attempts, created_at, sealed"
     ))
@@ -72,7 +72,7 @@ pub async fn succeeded(context: &Context, mail: &Claimed) -> Result<(), DbErr> {
         Postgres,
         "UPDATE mails SET state = 'succeeded', attempts = attempts + 1, sealed = '', last_error = NULL,
                 next_attempt_at = NULL, lease_until = NULL, finished_at = {now}
-         WHERE id = {id} AND generation = {generation} AND state = 'pending'"
+         WHERE id = {id} AND generation = {generation} AND state || '' = 'pending'"
     ))
     .await?;
     tx.commit().await
@@ -98,7 +98,7 @@ pub async fn failed(
                 state = CASE WHEN {next}::timestamptz IS NULL THEN 'failed' ELSE 'pending' END,
                 sealed = CASE WHEN {next}::timestamptz IS NULL THEN '' ELSE sealed END,
                 finished_at = CASE WHEN {next}::timestamptz IS NULL THEN {now} END
-         WHERE id = {id} AND generation = {generation} AND state = 'pending'"
+         WHERE id = {id} AND generation = {generation} AND state || '' = 'pending'"
     ))
     .await?;
     tx.commit().await
