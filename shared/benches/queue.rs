@@ -2,6 +2,11 @@
 //!
 //! `LATCHKEY_TEST_REDIS_URL=redis://127.0.0.1:6379 cargo bench --bench queue`
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "ids that nobody else has, of rows that are not there"
+)]
+
 use std::{
     error::Error,
     sync::{

@@ -8,6 +8,10 @@
     clippy::expect_used,
     reason = "a test says so by panicking"
 )]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "ids that nobody else has, of rows that are not there"
+)]
 
 use std::{collections::HashSet, future::pending, process::Stdio, time::Duration};
 
