@@ -136,15 +136,14 @@ impl Transport {
 
 /// A link must stay on one line for whoever reads the source, so text goes out as it is wherever SMTP takes it.
 fn plain(text: &str) -> SinglePart {
-    let longest = text.lines().map(str::len).max().unwrap_or_default();
     // RFC 5322 section 2.1.1.
-    if text.is_ascii() && longest <= 998 {
-        let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
-        if let Ok(body) = Body::new_with_encoding(text, ContentTransferEncoding::SevenBit) {
-            return SinglePart::builder().header(ContentType::TEXT_PLAIN).body(body);
-        }
+    let fits = text.is_ascii() && text.lines().all(|line| line.len() <= 998);
+    if !fits {
+        return SinglePart::plain(text.to_owned());
     }
-    SinglePart::plain(text.to_owned())
+    let text: String = text.lines().flat_map(|line| [line, "\r\n"]).collect();
+    let body = Body::dangerous_pre_encoded(text.into_bytes(), ContentTransferEncoding::SevenBit);
+    SinglePart::builder().header(ContentType::TEXT_PLAIN).body(body)
 }
 
 fn smtp_error(error: &smtp::Error) -> SendError {
