@@ -35,8 +35,11 @@ use uuid::Uuid;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn settings() -> Settings {
-    let url = std::env::var("LATCHKEY_TEST_REDIS_URL").expect("LATCHKEY_TEST_REDIS_URL is set");
-    at(url)
+    at(server_url())
+}
+
+fn server_url() -> String {
+    std::env::var("LATCHKEY_TEST_REDIS_URL").expect("LATCHKEY_TEST_REDIS_URL is set")
 }
 
 fn at(url: impl redis::IntoConnectionInfo) -> Settings {
@@ -308,7 +311,11 @@ async fn connections_that_fall_silent_are_replaced() {
 /// A way to Redis on which, at a word, the connections there are stay open but pass nothing more.
 async fn proxy(server: String) -> (Settings, watch::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let settings = at(format!("redis://{}", listener.local_addr().unwrap()));
+    // The same password leads through it.
+    let mut url = url::Url::parse(&server_url()).unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+    let settings = at(url);
     let (silence, silent) = watch::channel(());
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
