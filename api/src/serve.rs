@@ -1,6 +1,6 @@
 //! The process: from settings to a listening server, and to its end.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use latchkey_shared::{
     auth::{Auth, AuthStartError},
@@ -72,6 +72,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let api = app(auth, draining.clone())?;
     let ended = ask_to_end()?;
     let metrics_listener = TcpListener::bind(server.metrics_listen).into_acceptor().await?;
+    tokio::spawn(keep_metrics(metrics.clone()));
     tokio::spawn(serve_metrics(metrics_listener, metrics));
     tracing::info!(listen = %server.listen, "serving");
     let notice = server.drain_notice;
@@ -116,8 +117,16 @@ async fn serve_metrics(listener: impl Acceptor + 'static, handle: PrometheusHand
     }
 }
 
+/// Folds samples into buckets, so that they do not pile up where nobody asks for them.
+async fn keep_metrics(handle: PrometheusHandle) {
+    let mut pace = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        pace.tick().await;
+        handle.run_upkeep();
+    }
+}
+
 #[handler]
 fn render(Data(handle): Data<&PrometheusHandle>) -> String {
-    handle.run_upkeep();
     handle.render()
 }

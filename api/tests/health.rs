@@ -38,12 +38,19 @@ async fn a_process_is_ready_with_postgres_and_degraded_without_redis() {
 }
 
 #[tokio::test]
-async fn a_database_of_another_version_is_not_ready() {
+async fn a_database_that_is_yet_to_be_migrated_is_not_ready_and_a_newer_one_is() {
     let bed = TestBed::new().await;
     let api = Api::start(&bed).await;
     let owner = sea_orm::Database::connect(&bed.owner_url).await.unwrap();
     let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m99991231_000000_later', 0)";
     sea_orm::ConnectionTrait::execute_unprepared(&owner, newer)
+        .await
+        .unwrap();
+    Api::send(api.request(Method::GET, "/health/ready"))
+        .await
+        .expect(200);
+    let older = "DELETE FROM seaql_migrations WHERE version <> (SELECT min(version) FROM seaql_migrations)";
+    sea_orm::ConnectionTrait::execute_unprepared(&owner, older)
         .await
         .unwrap();
     let ready = Api::send(api.request(Method::GET, "/health/ready"))

@@ -65,3 +65,60 @@ async fn a_taken_slug_is_a_conflict_and_invites_nobody() {
     assert_eq!(problem["errors"][0]["pointer"], "/slug");
     assert!(api.mails("eve@acme.test").await.is_empty());
 }
+
+const EVES: &str = "the password of somebody else";
+
+async fn sign_in_as_eve(api: &Api, email: &str) {
+    let body = json!({ "email": email, "password": EVES });
+    api.post("acme", "/v1/auth/login", body)
+        .await
+        .refused(401, "invalid_credentials");
+}
+
+#[tokio::test]
+async fn an_account_made_in_advance_gives_its_maker_nothing_when_the_owner_is_invited() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let body = json!({ "slug": "acme", "name": "Acme", "owner": { "email": "ada@acme.test" } });
+    api.post_as(&admin, "/v1/tenants", body).await.expect(201);
+    let invitation = api.mailed_token("ada@acme.test").await;
+    let body = json!({ "email": "ada@acme.test", "password": EVES });
+    api.post("acme", "/v1/auth/register", body).await.expect(202);
+
+    let body = json!({ "token": invitation, "password": PASSWORD });
+    Api::send(api.request(Method::POST, "/v1/invitations/accept").json(&body))
+        .await
+        .expect(201);
+    sign_in_as_eve(&api, "ada@acme.test").await;
+    let owner = api.login("acme", "ada@acme.test").await;
+    let me = api
+        .get_as(owner["access_token"].as_str().unwrap(), "/v1/auth/me")
+        .await
+        .expect(200);
+    assert_eq!(me["roles"], json!(["member", "owner"]));
+}
+
+#[tokio::test]
+async fn a_mail_proves_the_attempt_that_it_belongs_to_and_no_earlier_one() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    api.tenant(&admin, "acme").await;
+    let body = json!({ "email": "ada@example.com", "password": EVES });
+    api.post("acme", "/v1/auth/register", body).await.expect(202);
+    api.user("acme", "ada@example.com").await;
+    sign_in_as_eve(&api, "ada@example.com").await;
+    api.login("acme", "ada@example.com").await;
+}
+
+#[tokio::test]
+async fn nobody_registers_with_the_platform() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let body = json!({ "email": "eve@example.com", "password": EVES });
+    api.post("platform", "/v1/auth/register", body)
+        .await
+        .refused(403, "registration_closed");
+}

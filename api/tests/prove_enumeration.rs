@@ -132,7 +132,7 @@ async fn s06_each_spelling_of_an_address_reaches_the_same_account() {
     let api = Api::start(&bed).await;
     let admin = api.admin().await;
     api.tenant(&admin, "acme").await;
-    api.user("acme", "Ren\u{e9}@Example.com").await;
+    api.user("acme", "Ren\u{e9}@example.com").await;
     for spelling in [
         "ren\u{e9}@example.com",
         "REN\u{c9}@EXAMPLE.COM",

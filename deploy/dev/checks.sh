@@ -47,7 +47,7 @@ run_checks() {
     step "build" cargo build --workspace --bins
     provide_mail_server
     step "tests" cargo test --workspace
-    step "specification is up to date" cargo run -q -p latchkey-api -- openapi --check
+    step "specification is up to date" "${CARGO_TARGET_DIR:-target}/debug/latchkey-api" openapi --check
     step "specification is valid" check_specification
     step "dependencies" check_dependencies
     step "security advisories" check_advisories

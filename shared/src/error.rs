@@ -41,16 +41,18 @@ impl From<DbErr> for Internal {
 
 /// A statement that broke off because the server went away, was restarted or is at its limit.
 fn is_connection_loss(error: &DbErr) -> bool {
-    let text = error.to_string();
-    [
+    let text = error.to_string().to_lowercase();
+    let signs = [
         "terminating connection",
         "the database system is",
         "connection reset",
-        "Broken pipe",
-        "Connection refused",
-    ]
-    .iter()
-    .any(|sign| text.contains(sign))
+        "broken pipe",
+        "connection refused",
+        "expected to read",
+        "statement timeout",
+        "deadlock detected",
+    ];
+    signs.iter().any(|sign| text.contains(sign))
 }
 
 macro_rules! faults {

@@ -49,12 +49,11 @@ fn peer(address: &RemoteAddr) -> Option<IpAddr> {
     }
 }
 
+/// Hop by hop: one that cannot be read hides no other.
 fn forwarded_for(request: &Request) -> Vec<String> {
     let values = request.headers().get_all("x-forwarded-for").iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|hop| hop.trim().to_owned())
+    let hops = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    hops.map(|hop| String::from_utf8_lossy(hop).trim().to_owned())
         .collect()
 }
 

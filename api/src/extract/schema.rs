@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::problem::FieldError;
 
+/// So many faults are named; who sends more is not helped by a longer list.
+const MAX_FAULTS: usize = 32;
 /// Deeper nesting than any schema of ours has.
 const MAX_DEPTH: usize = 16;
 
@@ -35,6 +37,9 @@ impl Schema {
     }
 
     fn visit(&self, schema: &MetaSchemaRef, value: &Value, at: &mut String, errors: &mut Vec<FieldError>) {
+        if errors.len() >= MAX_FAULTS {
+            return;
+        }
         let schema = match schema {
             MetaSchemaRef::Inline(schema) => &**schema,
             MetaSchemaRef::Reference(name) => match self.registry.schemas.get(name) {
@@ -79,6 +84,9 @@ impl Schema {
             }
         }
         for (name, field) in fields {
+            if errors.len() >= MAX_FAULTS {
+                return;
+            }
             let length = at.len();
             at.push('/');
             at.push_str(&escape(name));
@@ -145,6 +153,9 @@ impl Schema {
 
 /// JSON of the caller's own shape: any value, but not any depth, and no character that the database cannot keep.
 fn free(value: &Value, at: &str, errors: &mut Vec<FieldError>, depth: usize) {
+    if errors.len() >= MAX_FAULTS {
+        return;
+    }
     if depth > MAX_DEPTH {
         return errors.push(FieldError::new(
             at,

@@ -29,6 +29,8 @@ pub use self::{
 };
 
 const CONTENT_TYPE: &str = "application/problem+json";
+/// A pointer can hold names that the caller has made up; more of one helps nobody.
+const MAX_POINTER: usize = 200;
 /// Seconds; what waits now is done by then.
 const RETRY_AFTER: &str = "1";
 
@@ -67,7 +69,7 @@ impl FieldError {
     /// A fault of the field at `pointer`.
     pub fn new(pointer: impl Into<String>, code: &str, detail: impl Into<String>) -> Self {
         Self {
-            pointer: pointer.into(),
+            pointer: pointer.into().chars().take(MAX_POINTER).collect(),
             code: code.to_owned(),
             detail: detail.into(),
         }

@@ -17,6 +17,7 @@ use crate::{
     principal::{Actor, Origin},
     rbac,
     secret::Secret,
+    session::{self, RevokeReason},
     signal::SignalKind,
     user::{Email, NewPassword, User, UserStatus, WeakPassword, one_time, one_time::Purpose, store},
 };
@@ -25,7 +26,7 @@ use crate::{
 pub struct Accept {
     /// From the mail.
     pub token: String,
-    /// Of the account to be. Where the address has an account, that account's password stays.
+    /// Of the account to be. Where the address has an account that is proven, that one's password stays.
     pub password: Secret<String>,
     /// What its user goes by.
     pub name: Option<String>,
@@ -140,6 +141,14 @@ async fn admit(change: &mut Change<'_>, user: user::Model) -> Result<user::Model
     let known = store::find_by_email(&change.tx, change.tenant, &user.email_canonical).await?;
     let known = known.ok_or(AcceptError::InvalidToken)?;
     change.actor = Actor::User(known.id);
+    // Whoever registered here before proved nothing: the account is the reader's of this mail, with the password
+    // that came with it.
+    store::take_over_unverified(&change.tx, change.tenant, known.id, &user).await?;
+    if known.email_verified_at.is_none() {
+        for session in store::live_sessions(&change.tx, change.tenant, known.id).await? {
+            session::revoke(change, session, RevokeReason::AccountTakenOver).await?;
+        }
+    }
     store::verify_email(
         &change.tx,
         change.tenant,

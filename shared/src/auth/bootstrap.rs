@@ -14,7 +14,7 @@ use crate::{
     rbac::{self, Builtin},
     secret::Secret,
     signal::SignalKind,
-    tenant::{self, PLATFORM_SLUG, Slug, Tenant, TenantError},
+    tenant::{self, PLATFORM_SLUG, Registration, Settings, Slug, Tenant, TenantError},
     user::{Email, NewPassword, UserStatus, WeakPassword, store},
 };
 
@@ -71,7 +71,12 @@ pub async fn bootstrap(
         Tenant::try_from(row)?
     } else {
         let slug = Slug::parse(PLATFORM_SLUG).map_err(Internal::fault)?;
-        let tenant = tenant::found(&change, &slug, "Platform".to_owned()).await?;
+        // Nobody administers the platform by registering.
+        let settings = Settings {
+            registration: Registration::Closed,
+            ..Settings::default()
+        };
+        let tenant = tenant::found(&change, &slug, "Platform".to_owned(), settings).await?;
         rbac::create_builtin(&change).await?;
         change.signal(SignalKind::TenantChanged, tenant.id.0).await?;
         tenant

@@ -116,7 +116,7 @@ pub async fn register(
             send_verification(&mut change, tenant, &user).await?;
         }
     } else if must_verify {
-        remind(&mut change, tenant, &email).await?;
+        remind(&mut change, tenant, &user).await?;
     } else {
         return Err(RegisterError::EmailTaken);
     }
@@ -160,12 +160,14 @@ pub(super) async fn send_verification(
     Ok(())
 }
 
-/// The address has an account: its owner hears of the attempt, or gets another verification mail. The password of
-/// the attempt is forgotten.
-async fn remind(change: &mut Change<'_>, tenant: &Tenant, email: &Email) -> Result<(), Internal> {
-    let known = store::find_by_email(&change.tx, tenant.id, email.canonical()).await?;
+/// The address has an account. If it is proven, its owner hears of the attempt, whose password is forgotten. If
+/// not, nobody has a claim to it yet: the mail proves the newest attempt, so that attempt's password counts, and no
+/// earlier token or password does.
+async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model) -> Result<(), Internal> {
+    let known = store::find_by_email(&change.tx, tenant.id, &attempt.email_canonical).await?;
     let Some(known) = known else { return Ok(()) };
     if known.email_verified_at.is_none() {
+        store::take_over_unverified(&change.tx, tenant.id, known.id, attempt).await?;
         send_verification(change, tenant, &known).await?;
     } else {
         mail::queue(change, &tenant.name, &known.email, Letter::AlreadyRegistered).await?;

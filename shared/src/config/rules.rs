@@ -33,6 +33,9 @@ fn sanity(config: &Config, source: &mut Source) {
     if !(0.0..=1.0).contains(&config.webhooks.jitter) {
         source.fault("webhooks.jitter: must lie between 0 and 1");
     }
+    if config.worker.sweep_interval.is_zero() {
+        source.fault("worker.sweep_interval: must be longer than nothing");
+    }
     if config.worker.concurrency == 0 {
         source.fault("worker.concurrency: must be at least 1");
     }

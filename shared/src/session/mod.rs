@@ -38,6 +38,8 @@ pub enum RevokeReason {
     Logout,
     /// One of its refresh tokens came back after its time: someone else has it.
     RefreshTokenReuse,
+    /// It was begun before the address was proven, by whoever registered it first.
+    AccountTakenOver,
 }
 
 impl RevokeReason {
@@ -45,6 +47,7 @@ impl RevokeReason {
         match self {
             Self::Logout => "logout",
             Self::RefreshTokenReuse => "refresh_token_reuse",
+            Self::AccountTakenOver => "account_taken_over",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use moka::sync::Cache;
 
 use super::{
-    Tenant, TenantStatus,
+    Slug, Tenant, TenantStatus,
     naming::{self, Name, Named},
     store,
 };
@@ -123,6 +123,10 @@ impl Directory {
     }
 
     async fn find(&self, name: Name) -> Result<Option<Arc<Tenant>>, ResolveError> {
+        // What cannot be a slug is nobody's, and is neither looked up nor remembered.
+        if matches!(&name, Name::Slug(slug) if Slug::parse(slug).is_err()) {
+            return Ok(None);
+        }
         if let Some(known) = self.known.get(&name) {
             return Ok(known);
         }

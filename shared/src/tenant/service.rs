@@ -59,7 +59,7 @@ pub async fn create(
     let mut change = context
         .cross_tenant_change(CrossTenant::Administration, id, caller.actor(), origin)
         .await?;
-    let tenant = found(&change, &request.slug, request.name).await?;
+    let tenant = found(&change, &request.slug, request.name, Settings::default()).await?;
     let roles = rbac::create_builtin(&change).await?;
     let detail = json!({ "slug": tenant.slug, "name": tenant.name });
     audit::record(&change, Record::success("tenant.create", "tenant", id.0, detail)).await?;
@@ -72,8 +72,12 @@ pub async fn create(
 }
 
 /// Writes the row of a new tenant, the change's own.
-pub(crate) async fn found(change: &Change<'_>, slug: &Slug, name: String) -> Result<Tenant, TenantError> {
-    let settings = Settings::default();
+pub(crate) async fn found(
+    change: &Change<'_>,
+    slug: &Slug,
+    name: String,
+    settings: Settings,
+) -> Result<Tenant, TenantError> {
     let tenant = Tenant {
         id: change.tenant,
         slug: slug.as_str().to_owned(),

@@ -25,26 +25,26 @@ impl Email {
     /// # Errors
     /// When it is no address, or longer than 254 bytes in either form.
     pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
-        let written = text.trim();
-        if written.len() > MAX_BYTES || written.chars().any(char::is_control) {
+        let text = text.trim();
+        if text.len() > MAX_BYTES || text.chars().any(char::is_control) {
             return Err(InvalidEmail);
         }
-        let (local, domain) = written.rsplit_once('@').ok_or(InvalidEmail)?;
-        let local: String = local.nfkc().flat_map(char::to_lowercase).nfkc().collect();
+        let (local, domain) = text.rsplit_once('@').ok_or(InvalidEmail)?;
+        // Mail goes to the same mailbox that the canonical form stands for: only the case of its local part is kept.
+        let local: String = local.nfkc().collect();
         let domain = idna::domain_to_ascii(domain.trim_end_matches('.')).map_err(|_| InvalidEmail)?;
+        let written = format!("{local}@{domain}");
+        let local: String = local.chars().flat_map(char::to_lowercase).nfkc().collect();
         let canonical = format!("{local}@{domain}");
         let options = Options::default().without_display_text().without_domain_literal();
         EmailAddress::parse_with_options(&canonical, options).map_err(|_| InvalidEmail)?;
-        if canonical.len() > MAX_BYTES || local.starts_with('"') {
+        if written.len().max(canonical.len()) > MAX_BYTES || local.starts_with('"') {
             return Err(InvalidEmail);
         }
-        Ok(Self {
-            written: written.to_owned(),
-            canonical,
-        })
+        Ok(Self { written, canonical })
     }
 
-    /// As it was written: where mail goes.
+    /// Where mail goes: as it was written, in the spelling that DNS and mail servers use.
     #[must_use]
     pub fn written(&self) -> &str {
         &self.written

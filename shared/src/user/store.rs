@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, TryInsertResult, raw_sql,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
+    TryInsertResult, raw_sql,
 };
 
 use super::UserStatus;
 use crate::{
-    entity::{invitation, user},
-    id::{InvitationId, TenantId, UserId},
+    entity::{invitation, session, user},
+    id::{InvitationId, SessionId, TenantId, UserId},
     postgres::Tx,
 };
 
@@ -77,6 +78,50 @@ pub(crate) async fn hold_unchanged(tx: &Tx, tenant: TenantId, seen: &user::Model
         ))
         .await?;
     Ok(row.is_some())
+}
+
+/// Gives an account whose address is unproven the password and name of a later attempt, and ends what an
+/// earlier one may have begun. A proven account is left alone.
+pub(crate) async fn take_over_unverified(
+    tx: &Tx,
+    tenant: TenantId,
+    id: UserId,
+    attempt: &user::Model,
+) -> Result<(), DbErr> {
+    let (hash, name, now) = (
+        attempt.password_hash.clone(),
+        attempt.name.clone(),
+        attempt.updated_at,
+    );
+    let taken = tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "UPDATE users SET password_hash = {hash}, name = {name}, updated_at = {now}
+             WHERE tenant_id = {tenant} AND id = {id} AND email_verified_at IS NULL"
+        ))
+        .await?;
+    if taken.rows_affected() == 1 {
+        tx.execute_raw(raw_sql!(
+            Postgres,
+            "DELETE FROM one_time_tokens
+             WHERE tenant_id = {tenant} AND subject_id = {id} AND purpose = 'verify_email'"
+        ))
+        .await?;
+    }
+    Ok(())
+}
+
+/// The sessions of a user that are live.
+pub(crate) async fn live_sessions(tx: &Tx, tenant: TenantId, id: UserId) -> Result<Vec<SessionId>, DbErr> {
+    session::Entity::find()
+        .select_only()
+        .column(session::Column::Id)
+        .filter(session::Column::TenantId.eq(tenant))
+        .filter(session::Column::UserId.eq(id))
+        .filter(session::Column::RevokedAt.is_null())
+        .into_tuple()
+        .all(tx)
+        .await
 }
 
 /// Marks the address as proven, if it still is the user's; says whether it was.

@@ -52,7 +52,7 @@ struct LiveView {
 enum PartStatus {
     Ok,
     Unavailable,
-    /// The database's schema is not the one this version was built for.
+    /// The database's schema is older than the one this version was built for.
     WrongVersion,
 }
 
@@ -160,7 +160,7 @@ impl HealthApi {
 
 async fn postgres(auth: &Auth) -> PartStatus {
     match auth.context.postgres.schema_version().await {
-        Ok(Some(version)) if version == latchkey_migration::expected_version() => PartStatus::Ok,
+        Ok(Some(version)) if version >= latchkey_migration::expected_version() => PartStatus::Ok,
         Ok(_) => PartStatus::WrongVersion,
         Err(error) => {
             tracing::warn!(%error, "PostgreSQL does not answer");

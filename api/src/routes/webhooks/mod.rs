@@ -3,7 +3,7 @@
 mod error;
 mod model;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use latchkey_shared::{
     auth::Auth,
     id::{DeliveryId, EndpointId, EventId},
@@ -24,7 +24,9 @@ use self::model::{
 use super::{Tag, page};
 use crate::{
     extract::{ClientOrigin, Json, Permit},
-    problem::{ApiResult, Conflict, Input, NotFound, Parameters, Permitted},
+    problem::{
+        ApiResult, Conflict, Failure, FieldError, Input, NotFound, Parameters, Permitted, ProblemCode,
+    },
     reply::{Accepted, Created, List, NoContent, Ok as Reply},
 };
 
@@ -219,8 +221,8 @@ impl WebhooksApi {
             endpoint_id: endpoint_id.0.map(EndpointId),
             state: state.0.map(Into::into),
             event_type: event_type.0,
-            since: since.0,
-            until: until.0,
+            since: in_range("since", since.0)?,
+            until: in_range("until", until.0)?,
         };
         let page = page(limit.0, cursor.0.as_deref())?;
         Ok(Reply(List::of(
@@ -270,4 +272,13 @@ impl WebhooksApi {
         let attempts = webhook::list_attempts(&auth.context, &caller, DeliveryId(id.0), page).await?;
         Ok(Reply(List::of(attempts)))
     }
+}
+
+/// PostgreSQL's calendar is shorter than the parser's.
+fn in_range(name: &str, at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, Failure> {
+    if at.is_none_or(|at| (1..=9999).contains(&at.year())) {
+        return Ok(at);
+    }
+    let field = FieldError::new(format!("/query/{name}"), "invalid", "The year is out of range.");
+    Err(Failure::fields(ProblemCode::InvalidParameter, vec![field]))
 }

@@ -3,6 +3,8 @@
 //! The framework says `3.0.0` and writes `application/json; charset=utf-8`. What we publish is OpenAPI 3.1, with
 //! keys in a stable order, and a 3.0 variant for generators that read no other.
 
+mod schemas;
+
 use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
 
@@ -45,6 +47,7 @@ pub fn document() -> Result<Value, serde_json::Error> {
     }
     open_operations(&mut document);
     rewrite(&mut document);
+    schemas::complete(&mut document);
     Ok(document)
 }
 
@@ -65,6 +68,7 @@ pub fn document_3_0() -> Result<Value, serde_json::Error> {
             json!("https://www.apache.org/licenses/LICENSE-2.0"),
         );
     }
+    schemas::flag_null(&mut document);
     plain_problems(&mut document);
     Ok(document)
 }
