@@ -67,7 +67,19 @@ async fn furnish(api: &Api) -> (Uuid, Uuid) {
     api.execute(&format!(
         "INSERT INTO tenant_domains (id, tenant_id, domain, created_at) VALUES (gen_random_uuid(), '{acme}', 'a.test', now());
          INSERT INTO attempts (id, tenant_id, delivery_id, number, started_at, duration_ms, outcome, response_headers)
-         SELECT gen_random_uuid(), tenant_id, id, 1, now(), 5, 'succeeded', '{{}}' FROM deliveries LIMIT 1;"
+         SELECT gen_random_uuid(), tenant_id, id, 1, now(), 5, 'succeeded', '{{}}' FROM deliveries LIMIT 1;
+         INSERT INTO former_passwords (id, tenant_id, user_id, password_hash, created_at)
+         SELECT gen_random_uuid(), tenant_id, id, '', now() FROM users WHERE tenant_id = '{acme}' LIMIT 1;
+         INSERT INTO totp_factors (id, tenant_id, user_id, sealed, created_at)
+         SELECT gen_random_uuid(), tenant_id, id, '', now() FROM users WHERE tenant_id = '{acme}' LIMIT 1;
+         INSERT INTO recovery_codes (hash, tenant_id, user_id, created_at)
+         SELECT '', tenant_id, id, now() FROM users WHERE tenant_id = '{acme}' LIMIT 1;
+         INSERT INTO mfa_challenges (hash, tenant_id, user_id, created_at, expires_at)
+         SELECT '', tenant_id, id, now(), now() FROM users WHERE tenant_id = '{acme}' LIMIT 1;
+         INSERT INTO lockouts (tenant_id, credential, failures, first_at, last_at, expires_at)
+         VALUES ('{acme}', '', 1, now(), now(), now());
+         INSERT INTO mail_templates (tenant_id, kind, subject, text, html, updated_at)
+         VALUES ('{acme}', 'verify_email', '', '', '', now());"
     ))
     .await;
     (acme, globex)

@@ -10,6 +10,11 @@ mod m20261101_000004_sessions;
 mod m20261101_000005_audit;
 mod m20261101_000006_mail;
 mod m20261101_000007_webhooks;
+mod m20261124_000008_passwords;
+mod m20261124_000009_second_factors;
+mod m20261124_000010_session_details;
+mod m20261124_000011_lockouts;
+mod m20261124_000012_personal_data;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -27,6 +32,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261101_000005_audit::Migration),
             Box::new(m20261101_000006_mail::Migration),
             Box::new(m20261101_000007_webhooks::Migration),
+            Box::new(m20261124_000008_passwords::Migration),
+            Box::new(m20261124_000009_second_factors::Migration),
+            Box::new(m20261124_000010_session_details::Migration),
+            Box::new(m20261124_000011_lockouts::Migration),
+            Box::new(m20261124_000012_personal_data::Migration),
         ]
     }
 }

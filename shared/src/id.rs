@@ -58,6 +58,8 @@ ids! {
     RoleId
     /// A sign-in: the family of one refresh token chain.
     SessionId
+    /// A device that a user has signed in with.
+    DeviceId
     /// An invitation into a tenant.
     InvitationId
     /// Something that happened in a tenant; `webhook-id` in every copy sent of it.

@@ -9,8 +9,8 @@
 //! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
-//! | 4 | [`rbac`] [`tenant`] [`user`] | who there is |
-//! | 5 | [`session`] | what they hold |
+//! | 4 | [`lockout`] [`rbac`] [`tenant`] [`user`] | who there is |
+//! | 5 | [`device`] [`mfa`] [`session`] | what they hold |
 //! | 6 | [`auth`] | how they get in |
 //!
 //! A feature folder holds *pure* files named after their concept, a `service.rs` with the verbs (transaction
@@ -23,10 +23,13 @@ pub mod clock;
 pub mod config;
 pub mod context;
 pub mod crypto;
+pub mod device;
 pub mod entity;
 pub mod error;
 pub mod id;
+pub mod lockout;
 pub mod mail;
+pub mod mfa;
 pub mod outbox;
 pub mod page;
 pub mod permission;

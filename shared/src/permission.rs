@@ -41,6 +41,11 @@ macro_rules! catalogue {
 catalogue! {
     TenantsRead "tenants:read" Platform "Read all tenants."
     TenantsWrite "tenants:write" Platform "Create and change tenants."
+    UsersRead "users:read" Tenant "Read users and their sessions."
+    UsersWrite "users:write" Tenant "Create, change, unlock and delete users."
+    SettingsRead "settings:read" Tenant "Read the tenant's settings and mail templates."
+    SettingsWrite "settings:write" Tenant "Change the tenant's settings and mail templates."
+    TokensIntrospect "tokens:introspect" Tenant "Ask whether a token of the tenant is active."
     WebhooksRead "webhooks:read" Tenant "Read webhook endpoints, events, deliveries and their attempts."
     WebhooksWrite "webhooks:write" Tenant "Create, change and delete webhook endpoints."
     EventsPublish "events:publish" Tenant "Publish the tenant's own events."

@@ -29,8 +29,8 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["context"],
     &["audit", "mail", "outbox", "retention", "webhook"],
-    &["rbac", "tenant", "user"],
-    &["session"],
+    &["lockout", "rbac", "tenant", "user"],
+    &["device", "mfa", "session"],
     &["auth"],
 ];
 

@@ -330,7 +330,7 @@ async fn an_event_stands_or_falls_with_its_change() {
     create(context, tenant).await;
     let origin = Origin::default();
     let mut change = context.change(tenant, Actor::System, &origin).await.unwrap();
-    outbox::emit(&mut change, EventType::UserRegistered, &json!({}))
+    outbox::emit(&mut change, EventType::UserRegistered, None, &json!({}))
         .await
         .unwrap();
     drop(change);
@@ -338,9 +338,14 @@ async fn an_event_stands_or_falls_with_its_change() {
     assert_eq!(count(context, "SELECT count(*) FROM deliveries").await, 0);
 
     let mut change = context.change(tenant, Actor::System, &origin).await.unwrap();
-    let event = outbox::emit(&mut change, EventType::UserRegistered, &json!({"user_id": 7}))
-        .await
-        .unwrap();
+    let event = outbox::emit(
+        &mut change,
+        EventType::UserRegistered,
+        None,
+        &json!({"user_id": 7}),
+    )
+    .await
+    .unwrap();
     change.commit().await.unwrap();
     let read = webhook::get_event(context, &proof(context, tenant), event)
         .await

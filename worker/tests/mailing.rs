@@ -4,7 +4,7 @@ use std::{path::Path, process::Stdio};
 
 use latchkey_shared::{
     id::MailId,
-    mail::{self, Letter},
+    mail::{self, Brand, Letter, To},
     principal::{Actor, Origin},
     secret::Secret,
 };
@@ -23,7 +23,9 @@ async fn send(world: &World, to: &str, letter: Letter) -> MailId {
         .change(world.tenant, Actor::System, &origin)
         .await
         .unwrap();
-    let id = mail::queue(&mut change, "Acmé GmbH", to, letter).await.unwrap();
+    let id = mail::queue(&mut change, Brand::named("Acmé GmbH"), To::address(to), letter)
+        .await
+        .unwrap();
     change.commit().await.unwrap();
     id
 }

@@ -54,12 +54,22 @@ codes! {
     Unauthenticated UNAUTHORIZED "A valid access token is required"
     /// Address and password do not belong together.
     InvalidCredentials UNAUTHORIZED "The e-mail address or the password is wrong"
+    /// The code of the second factor is wrong, used or out of its time.
+    InvalidCode UNAUTHORIZED "The code is not valid"
+    /// The token of the sign-in's first step is unknown, used or expired.
+    InvalidMfaToken UNAUTHORIZED "The sign-in has to begin again"
+    /// The operation wants a credential to be proven again (RFC 9470).
+    ReauthenticationRequired UNAUTHORIZED "Prove your identity again"
     /// The refresh token is unknown, used, expired or revoked.
     InvalidRefreshToken UNAUTHORIZED "The refresh token is not valid"
     /// The caller lacks a permission.
     Forbidden FORBIDDEN "A permission is missing"
     /// The password is right; the address is yet to be proven.
     EmailNotVerified FORBIDDEN "The e-mail address is not verified"
+    /// The tenant wants a second factor, and the account has none yet.
+    MfaEnrollmentRequired FORBIDDEN "A second factor must be set up"
+    /// The tenant has switched second factors off.
+    MfaOff FORBIDDEN "Second factors are switched off"
     /// The tenant takes only those it invites.
     RegistrationClosed FORBIDDEN "Registration is closed"
     /// The tenant is suspended.
@@ -76,6 +86,10 @@ codes! {
     MethodNotAllowed METHOD_NOT_ALLOWED "The route does not take this method"
     /// The address has an account.
     EmailTaken CONFLICT "The e-mail address has an account"
+    /// The account has no second factor.
+    MfaNotEnabled CONFLICT "There is no second factor"
+    /// The account is the tenant's last owner.
+    LastOwner CONFLICT "The last owner stays"
     /// Another tenant has the slug.
     SlugTaken CONFLICT "The slug is taken"
     /// The tenant holds as many of these as it may.
@@ -86,6 +100,8 @@ codes! {
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "The body must be application/json"
     /// Fields of the body break rules; `errors` names each.
     ValidationFailed UNPROCESSABLE_ENTITY "Fields are not valid"
+    /// Too many requests; `Retry-After` says when to come back.
+    RateLimited TOO_MANY_REQUESTS "Too many requests"
     /// A fault of the server's own; the request id finds it in the log.
     InternalError INTERNAL_SERVER_ERROR "Something went wrong here"
     /// The server cannot answer now; `Retry-After` says when to come back.

@@ -1,11 +1,17 @@
 //! The operations, a folder for each group: `mod.rs` has the handlers, `model.rs` the shapes, `error.rs` the
 //! problems. A handler reads the request, calls one service function and shapes the reply.
 
+pub mod account;
 pub mod auth;
 pub mod docs;
 pub mod health;
 pub mod invitations;
+pub mod mail_templates;
+pub mod mfa;
+pub mod passwords;
+pub mod sessions;
 pub mod tenants;
+pub mod users;
 pub mod webhooks;
 
 use latchkey_shared::page::{InvalidCursor, PageRequest};

@@ -9,10 +9,24 @@ use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use crate::routes::{
-    auth::AuthApi, health::HealthApi, invitations::InvitationsApi, tenants::TenantsApi, webhooks::WebhooksApi,
+    account::AccountApi, auth::AuthApi, health::HealthApi, invitations::InvitationsApi,
+    mail_templates::MailTemplatesApi, mfa::MfaApi, passwords::PasswordsApi, sessions::SessionsApi,
+    tenants::TenantsApi, users::UsersApi, webhooks::WebhooksApi,
 };
 
-type Apis = (AuthApi, InvitationsApi, TenantsApi, WebhooksApi, HealthApi);
+type Apis = (
+    (AuthApi, AccountApi, PasswordsApi, MfaApi, SessionsApi),
+    (InvitationsApi, UsersApi, TenantsApi, MailTemplatesApi),
+    WebhooksApi,
+    HealthApi,
+);
+
+const APIS: Apis = (
+    (AuthApi, AccountApi, PasswordsApi, MfaApi, SessionsApi),
+    (InvitationsApi, UsersApi, TenantsApi, MailTemplatesApi),
+    WebhooksApi,
+    HealthApi,
+);
 
 const DESCRIPTION: &str = "The identity backend of a B2B product: accounts, tenants, roles and webhooks.\n\n\
     Errors are `application/problem+json` (RFC 9457) with a stable `code`. Before sign-in the tenant is named by \
@@ -21,13 +35,9 @@ const DESCRIPTION: &str = "The identity backend of a B2B product: accounts, tena
 /// All operations.
 #[must_use]
 pub fn service() -> OpenApiService<Apis, ()> {
-    OpenApiService::new(
-        (AuthApi, InvitationsApi, TenantsApi, WebhooksApi, HealthApi),
-        "Latchkey",
-        env!("CARGO_PKG_VERSION"),
-    )
-    .description(DESCRIPTION)
-    .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
+    OpenApiService::new(APIS, "Latchkey", env!("CARGO_PKG_VERSION"))
+        .description(DESCRIPTION)
+        .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
 }
 
 /// The document as OpenAPI 3.1.

@@ -12,14 +12,14 @@ use crate::{
     },
     entity::user,
     error::{Internal, internal_variant},
-    id::{InvitationId, RoleId, UserId},
+    id::{InvitationId, RoleId},
     outbox::{self, EventType},
     principal::{Actor, Origin},
     rbac,
     secret::Secret,
     session::{self, RevokeReason},
     signal::SignalKind,
-    user::{Email, NewPassword, User, UserStatus, WeakPassword, one_time, one_time::Purpose, store},
+    user::{Email, NewPassword, User, WeakPassword, new_row, one_time, one_time::Purpose, store},
 };
 
 /// An answer to an invitation.
@@ -88,18 +88,7 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
         .ok_or(AcceptError::InvalidToken)?;
     store::accept_invitation(&change.tx, tenant, invitation, change.now).await?;
 
-    let user = user::Model {
-        id: UserId::new(change.now, &*auth.context.random),
-        tenant_id: tenant,
-        email: invited.email,
-        email_canonical: invited.email_canonical,
-        name,
-        password_hash,
-        status: UserStatus::Active,
-        email_verified_at: Some(change.now),
-        created_at: change.now,
-        updated_at: change.now,
-    };
+    let user = new_row(&change, &email, name, password_hash, Some(change.now));
     let user = admit(&mut change, user).await?;
     let roles: Vec<RoleId> = invited.role_ids.into_iter().map(RoleId).collect();
     rbac::assign(&change, user.id, &roles).await?;
@@ -109,7 +98,7 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
     )
     .await?;
     let data = json!({ "invitation_id": invitation, "user": { "id": user.id, "email": user.email } });
-    outbox::emit(&mut change, EventType::InvitationAccepted, &data).await?;
+    outbox::emit(&mut change, EventType::InvitationAccepted, Some(user.id), &data).await?;
     change.signal(SignalKind::AccountChanged, user.id.0).await?;
     change.commit().await?;
     Ok(user.into())

@@ -6,16 +6,15 @@ use crate::{
     audit::{self, Record},
     context::Context,
     crypto::pool::{HashPool, PoolError, StartError},
-    entity::user,
     error::{Internal, internal_variant},
-    id::{TenantId, UserId},
+    id::TenantId,
     postgres::CrossTenant,
     principal::{Actor, Origin},
     rbac::{self, Builtin},
     secret::Secret,
     signal::SignalKind,
     tenant::{self, PLATFORM_SLUG, Registration, Settings, Slug, Tenant, TenantError},
-    user::{Email, NewPassword, UserStatus, WeakPassword, store},
+    user::{Email, NewPassword, WeakPassword, new_row, store},
 };
 
 /// What a run has done.
@@ -82,18 +81,7 @@ pub async fn bootstrap(
         tenant
     };
     change.tenant = tenant.id;
-    let user = user::Model {
-        id: UserId::new(change.now, &*context.random),
-        tenant_id: tenant.id,
-        email: email.written().to_owned(),
-        email_canonical: email.canonical().to_owned(),
-        name: None,
-        password_hash,
-        status: UserStatus::Active,
-        email_verified_at: Some(change.now),
-        created_at: change.now,
-        updated_at: change.now,
-    };
+    let user = new_row(&change, &email, None, password_hash, Some(change.now));
     if !store::insert(&change.tx, user.clone()).await? {
         return Ok(Bootstrapped::Unchanged);
     }

@@ -3,16 +3,23 @@
 use serde_json::json;
 
 use super::{
-    Auth, SignedIn,
-    policy::{self, Denied},
+    Auth, Entrance,
+    enter::{Entrant, enter},
+    evenly::evenly,
+    policy::{self, Denied, Next, Proven},
 };
 use crate::{
     audit::{self, Outcome, Record},
+    context::Context,
     crypto::pool::PoolError,
+    device::{self, Known},
+    entity::user,
     error::{Internal, internal_variant},
+    lockout::{self, Budget, Credential},
+    mfa,
     principal::{Actor, Origin},
     secret::Secret,
-    session,
+    session::Method,
     tenant::Tenant,
     user::{Email, store},
 };
@@ -23,12 +30,16 @@ pub struct Login {
     pub email: Email,
     /// The password.
     pub password: Secret<String>,
+    /// From an earlier sign-in, where the client kept it.
+    pub device_token: Option<String>,
+    /// What the client calls the device.
+    pub device_label: Option<String>,
 }
 
 /// Why nobody was signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// Unknown address, wrong password or barred account: nobody learns which.
+    /// Unknown address, wrong password, locked or barred account: nobody learns which.
     #[error("the e-mail address or the password is wrong")]
     InvalidCredentials,
     /// The password is right; the address is yet to be proven.
@@ -54,9 +65,19 @@ impl From<PoolError> for LoginError {
     }
 }
 
-/// Begins a session, if address and password belong together.
+/// What is known before the password is looked at.
+struct Seen {
+    user: Option<user::Model>,
+    enrolled: bool,
+    device: Option<Known>,
+    budget: Budget,
+    locked: bool,
+}
+
+/// Begins a session, if address and password belong together and no second factor is to be asked for.
 ///
-/// Whether or not there is such an account, one hash is computed and one audit row is written.
+/// Whether or not there is such an account, and whether or not it is locked, one hash is computed and one failure is
+/// written down.
 ///
 /// # Errors
 /// See [`LoginError`].
@@ -65,46 +86,102 @@ pub async fn login(
     tenant: &Tenant,
     origin: &Origin,
     request: Login,
-) -> Result<SignedIn, LoginError> {
-    let context = &auth.context;
-    let user = {
-        let tx = context.postgres.tenant(tenant.id).await?;
-        store::find_by_email(&tx, tenant.id, request.email.canonical()).await?
-    };
-    let hash = user.as_ref().map(|user| user.password_hash.clone());
+) -> Result<Entrance, LoginError> {
+    let seen = look(&auth.context, tenant, &request).await?;
+    let hash = seen.user.as_ref().map(|user| user.password_hash.clone());
     let matches = auth.passwords.verify(request.password, hash).await?;
 
-    let Some(user) = user.filter(|_| matches) else {
-        return refuse(auth, tenant, origin).await;
+    let Seen {
+        user: Some(user),
+        locked: false,
+        ..
+    } = &seen
+    else {
+        return refuse(auth, tenant, origin, &seen, !matches).await;
     };
-    match policy::may_enter(&user, tenant) {
-        Ok(()) => {}
-        Err(Denied::Barred) => return refuse(auth, tenant, origin).await,
+    if !matches {
+        return refuse(auth, tenant, origin, &seen, true).await;
+    }
+    let now = auth.context.clock.now();
+    let trusted_device = seen
+        .device
+        .as_ref()
+        .is_some_and(|device| device.trusted_until.is_some_and(|until| until > now));
+    let proven = Proven::Password {
+        enrolled: seen.enrolled,
+        trusted_device,
+    };
+    match policy::may_enter(user, tenant, proven) {
+        Ok(Next::Enter) => {}
+        Ok(Next::ProveSecondFactor) => {
+            return Err(LoginError::InvalidCredentials);
+        }
+        Err(Denied::Barred) => return refuse(auth, tenant, origin, &seen, false).await,
         Err(Denied::EmailNotVerified) => return Err(LoginError::EmailNotVerified),
     }
-    let mut change = context.change(tenant.id, Actor::User(user.id), origin).await?;
-    // The hash took its time. Whoever was disabled or changed the password meanwhile is not let in.
-    if !store::hold_unchanged(&change.tx, tenant.id, &user).await? {
-        return Err(LoginError::InvalidCredentials);
-    }
-    let session = session::begin(&mut change, user.id).await?;
-    let tokens = auth.tokens(tenant.id, session, change.now)?;
-    change.commit().await?;
-    Ok(SignedIn {
-        user: user.into(),
-        tokens,
+    let change = auth
+        .context
+        .change(tenant.id, Actor::User(user.id), origin)
+        .await?;
+    lockout::clear(&change, &seen.budget).await?;
+    let entrant = Entrant {
+        user: user.clone(),
+        methods: vec![Method::Password],
+        device: seen.device,
+        device_label: request.device_label,
+    };
+    let signed_in = enter(auth, change, tenant, entrant).await?;
+    signed_in
+        .map(Entrance::SignedIn)
+        .ok_or(LoginError::InvalidCredentials)
+}
+
+async fn look(context: &Context, tenant: &Tenant, request: &Login) -> Result<Seen, LoginError> {
+    let now = context.clock.now();
+    let tx = context.postgres.tenant(tenant.id).await?;
+    let user = store::find_by_email(&tx, tenant.id, request.email.canonical()).await?;
+    let device = device::recognise(&tx, tenant.id, request.device_token.as_deref(), now)
+        .await?
+        .filter(|device| user.as_ref().is_some_and(|user| user.id == device.user));
+    let credential = match &device {
+        Some(device) => Credential::Device(device.id),
+        None => Credential::Password(&request.email),
+    };
+    let budget = Budget::of(&context.config, tenant, credential);
+    let locked = lockout::is_locked(&tx, tenant, &budget, now).await?;
+    let enrolled = match &user {
+        Some(user) => mfa::is_enrolled(&tx, tenant.id, user.id).await?,
+        None => false,
+    };
+    Ok(Seen {
+        user,
+        enrolled,
+        device,
+        budget,
+        locked,
     })
 }
 
-async fn refuse(auth: &Auth, tenant: &Tenant, origin: &Origin) -> Result<SignedIn, LoginError> {
-    let change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
-    let record = Record {
-        action: "session.create",
-        target: None,
-        outcome: Outcome::Failure,
-        detail: json!({}),
-    };
-    audit::record(&change, record).await?;
-    change.commit().await?;
+async fn refuse(
+    auth: &Auth,
+    tenant: &Tenant,
+    origin: &Origin,
+    seen: &Seen,
+    counts: bool,
+) -> Result<Entrance, LoginError> {
+    let written: Result<(), Internal> = evenly(async {
+        let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
+        lockout::fail(&mut change, tenant, &seen.budget, seen.user.as_ref(), counts).await?;
+        let record = Record {
+            action: "session.create",
+            target: None,
+            outcome: Outcome::Failure,
+            detail: json!({}),
+        };
+        audit::record(&change, record).await?;
+        Ok(change.commit().await?)
+    })
+    .await;
+    written?;
     Err(LoginError::InvalidCredentials)
 }

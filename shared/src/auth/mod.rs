@@ -10,6 +10,9 @@ mod accept;
 mod account;
 mod authenticate;
 pub mod bootstrap;
+mod confirm;
+mod enter;
+mod evenly;
 mod login;
 pub mod policy;
 mod refresh;
@@ -115,12 +118,20 @@ impl Auth {
     }
 }
 
+/// What a right first factor comes to.
+pub enum Entrance {
+    /// Someone is in.
+    SignedIn(SignedIn),
+}
+
 /// Someone is in.
 pub struct SignedIn {
     /// Who.
     pub user: User,
     /// What to come back with.
     pub tokens: Tokens,
+    /// Names the device at its next sign-in; given once.
+    pub device_token: Option<Secret<String>>,
 }
 
 /// What a client holds of a session.

@@ -6,6 +6,31 @@ use crate::{
     user::UserStatus,
 };
 
+/// What somebody has proven so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proven {
+    /// The first factor, on a device that may be trusted not to be asked for the second.
+    Password {
+        /// Whether the account has a second factor.
+        enrolled: bool,
+        /// Whether this device was told to be remembered.
+        trusted_device: bool,
+    },
+    /// Both factors.
+    BothFactors,
+    /// A session that was let in before.
+    Session,
+}
+
+/// What follows for someone who is not turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The door is open.
+    Enter,
+    /// The second factor.
+    ProveSecondFactor,
+}
+
 /// Why someone with the right credential may not enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
@@ -15,11 +40,11 @@ pub enum Denied {
     EmailNotVerified,
 }
 
-/// Whether a user whose first factor was right may enter the tenant.
+/// Whether a user who has proven so much may enter the tenant.
 ///
 /// # Errors
 /// The first rule that bars the way.
-pub fn may_enter(user: &user::Model, tenant: &Tenant) -> Result<(), Denied> {
+pub fn may_enter(user: &user::Model, tenant: &Tenant, proven: Proven) -> Result<Next, Denied> {
     let active = user.status == UserStatus::Active && tenant.status == TenantStatus::Active;
     if !active || user.tenant_id != tenant.id {
         return Err(Denied::Barred);
@@ -28,5 +53,11 @@ pub fn may_enter(user: &user::Model, tenant: &Tenant) -> Result<(), Denied> {
     if must_verify && user.email_verified_at.is_none() {
         return Err(Denied::EmailNotVerified);
     }
-    Ok(())
+    Ok(match proven {
+        Proven::Password {
+            enrolled: true,
+            trusted_device: false,
+        } => Next::ProveSecondFactor,
+        Proven::Password { .. } | Proven::BothFactors | Proven::Session => Next::Enter,
+    })
 }

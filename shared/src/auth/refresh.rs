@@ -2,7 +2,7 @@
 
 use super::{
     Auth, SignedIn,
-    policy::{self},
+    policy::{self, Next, Proven},
 };
 use crate::{
     context::Change,
@@ -37,12 +37,15 @@ pub async fn refresh(auth: &Auth, origin: &Origin, token: &str) -> Result<Signed
     let user = store::find(&change.tx, tenant.id, session.user)
         .await?
         .ok_or(RefreshError::Invalid)?;
-    policy::may_enter(&user, &tenant).map_err(|_| RefreshError::Invalid)?;
+    if policy::may_enter(&user, &tenant, Proven::Session) != Ok(Next::Enter) {
+        return Err(RefreshError::Invalid);
+    }
     let tokens = auth.tokens(tenant.id, session, change.now)?;
     change.commit().await?;
     Ok(SignedIn {
         user: user.into(),
         tokens,
+        device_token: None,
     })
 }
 

@@ -9,14 +9,13 @@ use crate::{
     crypto::pool::PoolError,
     entity::user,
     error::{Internal, internal_variant},
-    id::UserId,
-    mail::{self, Letter},
+    mail::{self, Letter, To},
     outbox::{self, EventType},
     principal::{Actor, Origin},
     rbac::{self, Builtin},
     secret::Secret,
     tenant::{EmailVerification, Registration, Tenant},
-    user::{Email, NewPassword, User, UserStatus, WeakPassword, one_time, one_time::Purpose, store},
+    user::{Email, NewPassword, User, WeakPassword, new_row, one_time, one_time::Purpose, store},
 };
 
 /// An account to be.
@@ -97,18 +96,7 @@ pub async fn register(
         .hash(password.into_secret(), &*auth.context.random)
         .await?;
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
-    let user = user::Model {
-        id: UserId::new(change.now, &*auth.context.random),
-        tenant_id: tenant.id,
-        email: email.written().to_owned(),
-        email_canonical: email.canonical().to_owned(),
-        name,
-        password_hash,
-        status: UserStatus::Active,
-        email_verified_at: None,
-        created_at: change.now,
-        updated_at: change.now,
-    };
+    let user = new_row(&change, &email, name, password_hash, None);
     let must_verify = tenant.settings.email_verification == EmailVerification::Required;
     if store::insert(&change.tx, user.clone()).await? {
         welcome(&mut change, &user).await?;
@@ -143,7 +131,7 @@ pub(super) async fn announce(change: &mut Change<'_>, user: &user::Model) -> Res
     )
     .await?;
     let data = json!({ "user": { "id": user.id, "email": user.email, "name": user.name } });
-    outbox::emit(change, EventType::UserRegistered, &data).await?;
+    outbox::emit(change, EventType::UserRegistered, Some(user.id), &data).await?;
     Ok(())
 }
 
@@ -156,7 +144,13 @@ pub(super) async fn send_verification(
     let expires_at = change.now + change.context.config.tokens.verify_ttl;
     let address = &user.email_canonical;
     let token = one_time::issue(change, Purpose::VerifyEmail, user.id.0, address, expires_at).await?;
-    mail::queue(change, &tenant.name, &user.email, Letter::VerifyEmail { token }).await?;
+    mail::queue(
+        change,
+        tenant.brand(),
+        To::user(user),
+        Letter::VerifyEmail { token },
+    )
+    .await?;
     Ok(())
 }
 
@@ -170,7 +164,13 @@ async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model)
         store::take_over_unverified(&change.tx, tenant.id, known.id, attempt).await?;
         send_verification(change, tenant, &known).await?;
     } else {
-        mail::queue(change, &tenant.name, &known.email, Letter::AlreadyRegistered).await?;
+        mail::queue(
+            change,
+            tenant.brand(),
+            To::user(&known),
+            Letter::AlreadyRegistered,
+        )
+        .await?;
     }
     audit::record(
         change,

@@ -52,7 +52,7 @@ pub async fn verify_email(auth: &Auth, origin: &Origin, token: &str) -> Result<U
     )
     .await?;
     let data = json!({ "user": { "id": id, "email": user.email, "name": user.name } });
-    outbox::emit(&mut change, EventType::UserVerified, &data).await?;
+    outbox::emit(&mut change, EventType::UserVerified, Some(id), &data).await?;
     change.signal(SignalKind::AccountChanged, id.0).await?;
     change.commit().await?;
     Ok(user.into())

@@ -53,6 +53,12 @@ impl KeyRing {
         &self.0[0]
     }
 
+    /// The key that was there first: for what must stay the same while keys are added.
+    #[must_use]
+    pub fn oldest(&self) -> &Key {
+        &self.0[self.0.len() - 1]
+    }
+
     /// The key of that name.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Key> {

@@ -151,6 +151,18 @@ pub struct Tokens {
     pub verify_ttl: Duration,
     /// `invitation_ttl`
     pub invitation_ttl: Duration,
+    /// `reset_ttl` of a link to a new password.
+    pub reset_ttl: Duration,
+    /// `change_email_ttl` of a link that proves another address.
+    pub change_email_ttl: Duration,
+    /// `unlock_ttl` of a link that lifts a lock.
+    pub unlock_ttl: Duration,
+    /// `mfa_ttl`: how long the second step of a sign-in may take.
+    pub mfa_ttl: Duration,
+    /// `device_ttl`: a device that did not sign in for so long is forgotten.
+    pub device_ttl: Duration,
+    /// `reauthentication_ttl`: how recent the proof of a credential must be for what is sensitive.
+    pub reauthentication_ttl: Duration,
 }
 
 /// Keys for what is sealed at rest.
@@ -352,6 +364,12 @@ impl Tokens {
             refresh_grace: source.or("tokens.refresh_grace", Duration::from_secs(10)),
             verify_ttl: source.or("tokens.verify_ttl", Duration::from_secs(DAY)),
             invitation_ttl: source.or("tokens.invitation_ttl", Duration::from_secs(7 * DAY)),
+            reset_ttl: source.or("tokens.reset_ttl", Duration::from_hours(1)),
+            change_email_ttl: source.or("tokens.change_email_ttl", Duration::from_secs(DAY)),
+            unlock_ttl: source.or("tokens.unlock_ttl", Duration::from_secs(DAY)),
+            mfa_ttl: source.or("tokens.mfa_ttl", Duration::from_mins(5)),
+            device_ttl: source.or("tokens.device_ttl", Duration::from_secs(180 * DAY)),
+            reauthentication_ttl: source.or("tokens.reauthentication_ttl", Duration::from_mins(15)),
         }
     }
 }

@@ -25,6 +25,10 @@ pub enum Kind {
     Refresh,
     /// Came by mail.
     OneTime,
+    /// Proves the first factor to whoever asks for the second.
+    Mfa,
+    /// Names a device that has signed in before.
+    Device,
 }
 
 impl Kind {
@@ -32,6 +36,8 @@ impl Kind {
         match self {
             Self::Refresh => "lkr_",
             Self::OneTime => "lko_",
+            Self::Mfa => "lkm_",
+            Self::Device => "lkd_",
         }
     }
 }

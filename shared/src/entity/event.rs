@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::id::{EventId, TenantId};
+use crate::id::{EventId, TenantId, UserId};
 
 /// Something that happened.
 #[sea_orm::model]
@@ -19,6 +19,8 @@ pub struct Model {
     pub event_type: String,
     /// The very text that is signed and sent.
     pub body: String,
+    /// Whose data the body holds, if any user's.
+    pub user_id: Option<UserId>,
     /// When it was made.
     pub created_at: DateTimeUtc,
 }

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use super::MailState;
-use crate::id::{MailId, TenantId};
+use crate::id::{MailId, TenantId, UserId};
 
 /// A mail on its way.
 #[sea_orm::model]
@@ -15,6 +15,8 @@ pub struct Model {
     pub id: MailId,
     /// Whose it is.
     pub tenant_id: TenantId,
+    /// The user it is for, where there is one.
+    pub user_id: Option<UserId>,
     /// What it is.
     pub kind: String,
     /// See `mail::Message`.

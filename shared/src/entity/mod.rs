@@ -6,15 +6,20 @@
 pub mod attempt;
 pub mod audit_event;
 pub mod delivery;
+pub mod device;
 pub mod event;
+pub mod former_password;
 pub mod invitation;
 pub mod mail;
+pub mod mfa_challenge;
+pub mod recovery_code;
 pub mod refresh_token;
 pub mod role;
 pub mod role_assignment;
 pub mod session;
 pub mod tenant;
 pub mod tenant_domain;
+pub mod totp_factor;
 pub mod user;
 pub mod webhook_endpoint;
 

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::id::{SessionId, TenantId, UserId};
+use crate::id::{DeviceId, SessionId, TenantId, UserId};
 
 /// A sign-in and what came of it.
 #[sea_orm::model]
@@ -20,6 +20,16 @@ pub struct Model {
     pub address: Option<String>,
     /// The client's own description.
     pub user_agent: Option<String>,
+    /// What its user calls the device.
+    pub device_label: Option<String>,
+    /// The device, where it proved to be one that had signed in before.
+    pub device_id: Option<DeviceId>,
+    /// How its user signed in: `amr` values (RFC 8176).
+    pub methods: Vec<String>,
+    /// When its user last proved a credential.
+    pub authenticated_at: Option<DateTimeUtc>,
+    /// When it was used last, to some minutes.
+    pub last_seen_at: Option<DateTimeUtc>,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// It ends then in any case.

@@ -27,6 +27,10 @@ pub struct Model {
     pub status: UserStatus,
     /// When the address was proven.
     pub email_verified_at: Option<DateTimeUtc>,
+    /// The address that is to take the place of the present one, once it is proven.
+    pub pending_email: Option<String>,
+    /// When the password was set last; null if the account was made with it.
+    pub password_changed_at: Option<DateTimeUtc>,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// When it last changed.

@@ -31,6 +31,39 @@ pub enum Letter {
         /// The name of who invites, where it was a person.
         inviter: Option<String>,
     },
+    /// An account's owner may choose a new password; only the reader of this mail can.
+    ResetPassword {
+        /// Goes into the link.
+        token: Secret<String>,
+    },
+    /// The password was changed by someone who knew the old one.
+    PasswordChanged,
+    /// The password was replaced by way of a mail.
+    PasswordReset,
+    /// Proves the address that is to take the place of another.
+    ChangeEmail {
+        /// Goes into the link.
+        token: Secret<String>,
+    },
+    /// Tells the present address that another is to take its place.
+    EmailChangeRequested,
+    /// Tells the former address that another has taken its place.
+    EmailChanged,
+    /// Someone failed to sign in too often; the link lifts the lock.
+    AccountLocked {
+        /// Goes into the link.
+        token: Secret<String>,
+    },
+    /// A second factor was set up.
+    MfaEnabled,
+    /// The second factor was removed.
+    MfaDisabled,
+    /// New recovery codes were made; the old ones no longer work.
+    RecoveryCodesReplaced,
+    /// A recovery code stood in for the second factor.
+    RecoveryCodeUsed,
+    /// The account is gone.
+    AccountDeleted,
 }
 
 impl Letter {
@@ -41,15 +74,38 @@ impl Letter {
             Self::VerifyEmail { .. } => "verify_email",
             Self::AlreadyRegistered => "already_registered",
             Self::Invitation { .. } => "invitation",
+            Self::ResetPassword { .. } => "reset_password",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordReset => "password_reset",
+            Self::ChangeEmail { .. } => "change_email",
+            Self::EmailChangeRequested => "email_change_requested",
+            Self::EmailChanged => "email_changed",
+            Self::AccountLocked { .. } => "account_locked",
+            Self::MfaEnabled => "mfa_enabled",
+            Self::MfaDisabled => "mfa_disabled",
+            Self::RecoveryCodesReplaced => "recovery_codes_replaced",
+            Self::RecoveryCodeUsed => "recovery_code_used",
+            Self::AccountDeleted => "account_deleted",
         }
     }
 
     /// The page that the mail leads to, and the token it takes along.
     fn link(&self, public_url: &Url) -> String {
         let (page, token) = match self {
-            Self::VerifyEmail { token } => ("verify-email", Some(token)),
-            Self::AlreadyRegistered => ("login", None),
+            Self::VerifyEmail { token } | Self::ChangeEmail { token } => ("verify-email", Some(token)),
             Self::Invitation { token, .. } => ("accept-invitation", Some(token)),
+            Self::ResetPassword { token } => ("reset-password", Some(token)),
+            Self::AccountLocked { token } => ("unlock", Some(token)),
+            Self::AlreadyRegistered
+            | Self::PasswordChanged
+            | Self::PasswordReset
+            | Self::EmailChangeRequested
+            | Self::EmailChanged
+            | Self::MfaEnabled
+            | Self::MfaDisabled
+            | Self::RecoveryCodesReplaced
+            | Self::RecoveryCodeUsed
+            | Self::AccountDeleted => ("login", None),
         };
         let mut link = public_url.clone();
         link.set_path(&format!("{}/{page}", public_url.path().trim_end_matches('/')));
@@ -71,7 +127,9 @@ macro_rules! templates {
     };
 }
 
-const TEMPLATES: &[(&str, &str)] = templates! { "verify_email" "already_registered" "invitation" };
+const TEMPLATES: &[(&str, &str)] = templates! {
+    "verify_email" "already_registered" "invitation" "reset_password" "password_changed" "password_reset" "change_email" "email_change_requested" "email_changed" "account_locked" "mfa_enabled" "mfa_disabled" "recovery_codes_replaced" "recovery_code_used" "account_deleted"
+};
 
 /// Escaping follows the template's name: `.html` is, `.txt` is not.
 static ENVIRONMENT: LazyLock<Result<Environment<'static>, minijinja::Error>> = LazyLock::new(|| {
@@ -98,7 +156,7 @@ pub(super) fn render(
         .map_err(|error| Internal::fault(error.to_string()))?;
     let inviter = match letter {
         Letter::Invitation { inviter, .. } => inviter.as_deref().map(one_line),
-        Letter::VerifyEmail { .. } | Letter::AlreadyRegistered => None,
+        _ => None,
     };
     let values = context! { tenant => one_line(tenant_name), inviter, link => letter.link(public_url) };
     let render = |kind: &str| -> Result<String, minijinja::Error> {
@@ -167,7 +225,7 @@ mod tests {
             let link = match letter {
                 Letter::VerifyEmail { .. } => "https://id.example.com/auth/verify-email?token=lko_abc-_",
                 Letter::AlreadyRegistered => "https://id.example.com/auth/login",
-                Letter::Invitation { .. } => "https://id.example.com/auth/accept-invitation?token=lko_abc-_",
+                _ => "https://id.example.com/auth/accept-invitation?token=lko_abc-_",
             };
             assert!(message.text.contains(link), "{}", message.text);
             // The engine escapes `/` as well.

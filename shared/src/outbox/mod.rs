@@ -18,7 +18,7 @@ pub use self::event_type::{EventType, InvalidEventType, MAX_NAME, OwnEventType, 
 use crate::{
     context::Change,
     error::Internal,
-    id::{EventId, TenantId},
+    id::{EventId, TenantId, UserId},
     queue::Lane,
 };
 
@@ -32,16 +32,18 @@ struct Body<'a, T> {
     data: &'a T,
 }
 
-/// Writes a built-in event and its deliveries, to be committed with the change or not at all.
+/// Writes a built-in event and its deliveries, to be committed with the change or not at all. `about` is the user
+/// whose data it holds.
 ///
 /// # Errors
 /// When `data` cannot be written as JSON or the database refuses; the change must not be committed then.
 pub async fn emit(
     change: &mut Change<'_>,
     event_type: EventType,
+    about: Option<UserId>,
     data: &impl Serialize,
 ) -> Result<EventId, Internal> {
-    write(change, event_type.as_str(), data).await
+    write(change, event_type.as_str(), about, data).await
 }
 
 /// Writes an event of a type of the tenant's own, as [`emit`] does.
@@ -53,7 +55,7 @@ pub async fn emit_own(
     event_type: &OwnEventType,
     data: &impl Serialize,
 ) -> Result<EventId, Internal> {
-    write(change, event_type.as_str(), data).await
+    write(change, event_type.as_str(), None, data).await
 }
 
 #[derive(FromQueryResult)]
@@ -61,7 +63,12 @@ struct Written {
     id: Uuid,
 }
 
-async fn write(change: &mut Change<'_>, name: &str, data: &impl Serialize) -> Result<EventId, Internal> {
+async fn write(
+    change: &mut Change<'_>,
+    name: &str,
+    about: Option<UserId>,
+    data: &impl Serialize,
+) -> Result<EventId, Internal> {
     let (tenant, now) = (change.tenant, change.now);
     let event = EventId(change.context.uuid(now));
     let body = Body {
@@ -76,8 +83,8 @@ async fn write(change: &mut Change<'_>, name: &str, data: &impl Serialize) -> Re
     let deliveries = Written::find_by_statement(raw_sql!(
         Postgres,
         "WITH event AS (
-             INSERT INTO events (id, tenant_id, type, body, created_at)
-             VALUES ({event}, {tenant}, {name}, {body}, {now}))
+             INSERT INTO events (id, tenant_id, type, body, user_id, created_at)
+             VALUES ({event}, {tenant}, {name}, {body}, {about}, {now}))
          INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state,
                                  next_attempt_at, sweep_at, created_at)
          SELECT latchkey_uuid_v7({now}), {tenant}, {event}, id, {name}, 'pending', {now}, {sweep_at}, {now}

@@ -25,10 +25,11 @@ use crate::{
     crypto::token::{Kind, Token},
     entity::{refresh_token, session},
     error::Internal,
-    id::{SessionId, UserId},
+    id::{DeviceId, SessionId, UserId},
     outbox::{self, EventType},
     secret::Secret,
     signal::SignalKind,
+    tenant::SessionPolicy,
 };
 
 /// Why a session was ended.
@@ -66,8 +67,53 @@ pub struct Live {
     pub refresh_expires_at: DateTime<Utc>,
 }
 
+/// How a user proved to be that user: `amr` values (RFC 8176 section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// A password.
+    Password,
+    /// A time-based code.
+    Totp,
+    /// A recovery code.
+    RecoveryCode,
+}
+
+impl Method {
+    /// The word in tokens and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "pwd",
+            Self::Totp => "otp",
+            Self::RecoveryCode => "recovery",
+        }
+    }
+}
+
+/// Someone who may have a session.
+pub(crate) struct Entry {
+    /// Who.
+    pub(crate) user: UserId,
+    /// How that was proven.
+    pub(crate) methods: Vec<Method>,
+    /// The device, where it has signed in before.
+    pub(crate) device: Option<DeviceId>,
+    /// What the client calls the device.
+    pub(crate) device_label: Option<String>,
+}
+
 /// Begins a session for a user who has signed in by every step the policy asks for.
-pub(crate) async fn begin(change: &mut Change<'_>, user: UserId) -> Result<Live, Internal> {
+pub(crate) async fn begin(
+    change: &mut Change<'_>,
+    _policy: &SessionPolicy,
+    entry: Entry,
+) -> Result<Live, Internal> {
+    let Entry {
+        user,
+        methods,
+        device,
+        device_label,
+    } = entry;
     let tokens = &change.context.config.tokens;
     let id = SessionId::new(change.now, &*change.context.random);
     let ends_at = change.now + tokens.session_ttl;
@@ -77,6 +123,11 @@ pub(crate) async fn begin(change: &mut Change<'_>, user: UserId) -> Result<Live,
         user_id: Set(user),
         address: Set(change.origin.address.map(|address| address.to_string())),
         user_agent: Set(change.origin.user_agent.clone()),
+        device_label: Set(device_label),
+        device_id: Set(device),
+        methods: Set(methods.iter().map(|method| method.as_str().to_owned()).collect()),
+        authenticated_at: Set(Some(change.now)),
+        last_seen_at: Set(Some(change.now)),
         created_at: Set(change.now),
         expires_at: Set(ends_at),
         revoked_at: Set(None),
@@ -94,6 +145,7 @@ pub(crate) async fn begin(change: &mut Change<'_>, user: UserId) -> Result<Live,
     outbox::emit(
         change,
         EventType::SessionCreated,
+        Some(user),
         &json!({ "session_id": id, "user_id": user }),
     )
     .await?;
@@ -139,7 +191,7 @@ pub(crate) async fn revoke(
         Record::success("session.revoke", "session", id.0, detail.clone()),
     )
     .await?;
-    outbox::emit(change, EventType::SessionRevoked, &detail).await?;
+    outbox::emit(change, EventType::SessionRevoked, Some(user), &detail).await?;
     change.signal(SignalKind::SessionRevoked, id.0).await?;
     Ok(())
 }

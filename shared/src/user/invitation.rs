@@ -10,7 +10,7 @@ use crate::{
     entity::invitation,
     error::Internal,
     id::{InvitationId, RoleId},
-    mail::{self, Letter},
+    mail::{self, Letter, To},
     principal::Actor,
     tenant::Tenant,
 };
@@ -52,8 +52,8 @@ pub async fn invite(
     .await?;
     mail::queue(
         change,
-        &tenant.name,
-        email.written(),
+        tenant.brand(),
+        To::address(email.written()),
         Letter::Invitation { token, inviter: None },
     )
     .await?;

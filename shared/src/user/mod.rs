@@ -21,7 +21,7 @@ pub use crate::entity::UserStatus;
 
 use chrono::{DateTime, Utc};
 
-use crate::{entity::user, id::UserId};
+use crate::{context::Change, entity::user, id::UserId};
 
 /// A user as others may see it: without the hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct User {
     pub status: UserStatus,
     /// When the address was proven.
     pub email_verified_at: Option<DateTime<Utc>>,
+    /// The address that is to take its place, once it is proven.
+    pub pending_email: Option<String>,
     /// When the account was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -53,6 +55,8 @@ impl From<user::Model> for User {
             password_hash: _,
             status,
             email_verified_at,
+            pending_email,
+            password_changed_at: _,
             created_at,
             updated_at,
         } = row;
@@ -62,8 +66,33 @@ impl From<user::Model> for User {
             name,
             status,
             email_verified_at,
+            pending_email,
             created_at,
             updated_at,
         }
+    }
+}
+
+/// The row of a new account in the change's tenant.
+pub(crate) fn new_row(
+    change: &Change<'_>,
+    email: &Email,
+    name: Option<String>,
+    password_hash: String,
+    email_verified_at: Option<DateTime<Utc>>,
+) -> user::Model {
+    user::Model {
+        id: UserId::new(change.now, &*change.context.random),
+        tenant_id: change.tenant,
+        email: email.written().to_owned(),
+        email_canonical: email.canonical().to_owned(),
+        name,
+        password_hash,
+        status: UserStatus::Active,
+        email_verified_at,
+        pending_email: None,
+        password_changed_at: None,
+        created_at: change.now,
+        updated_at: change.now,
     }
 }

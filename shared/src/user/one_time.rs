@@ -23,6 +23,12 @@ pub enum Purpose {
     VerifyEmail,
     /// Joins a tenant; the subject is the invitation.
     AcceptInvitation,
+    /// Chooses a new password; the subject is the user.
+    ResetPassword,
+    /// Proves the address that is to take the place of a user's; the subject is the user.
+    ChangeEmail,
+    /// Lifts a lock; the subject is the user.
+    Unlock,
 }
 
 impl Purpose {
@@ -30,6 +36,9 @@ impl Purpose {
         match self {
             Self::VerifyEmail => "verify_email",
             Self::AcceptInvitation => "accept_invitation",
+            Self::ResetPassword => "reset_password",
+            Self::ChangeEmail => "change_email",
+            Self::Unlock => "unlock",
         }
     }
 }

@@ -43,6 +43,8 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         password_hash,
         status,
         email_verified_at,
+        pending_email,
+        password_changed_at,
         created_at,
         updated_at,
     } = row;
@@ -55,6 +57,8 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         password_hash: Set(password_hash),
         status: Set(status),
         email_verified_at: Set(email_verified_at),
+        pending_email: Set(pending_email),
+        password_changed_at: Set(password_changed_at),
         created_at: Set(created_at),
         updated_at: Set(updated_at),
     };

@@ -123,6 +123,7 @@ impl From<event::Model> for Event {
             tenant_id: _,
             event_type,
             body,
+            user_id: _,
             created_at,
         } = row;
         // Nothing but `outbox` writes bodies, and it writes an object with an object in it.

@@ -343,7 +343,7 @@ async fn turned_off(
 ) -> std::result::Result<(), Internal> {
     let cancelled = store::cancel_pending(change.tenant, &change.tx, id, change.now).await?;
     let data = json!({"endpoint_id": id, "url": url, "reason": reason, "cancelled_deliveries": cancelled});
-    outbox::emit(change, EventType::WebhookEndpointDisabled, &data).await?;
+    outbox::emit(change, EventType::WebhookEndpointDisabled, None, &data).await?;
     Ok(())
 }
 

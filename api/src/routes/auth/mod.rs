@@ -4,7 +4,7 @@ pub(in crate::routes) mod error;
 mod model;
 
 use latchkey_shared::{
-    auth::{self, Auth},
+    auth::{self, Auth, Entrance},
     user::Email,
 };
 use poem::web::Data;
@@ -91,8 +91,9 @@ impl AuthApi {
         tenant: InTenant,
         body: Json<LoginRequest>,
     ) -> ApiResult<Reply<SessionTokens>, (Input, Tenancy, SignedIn, Busy)> {
-        let signed_in = auth::login(auth, &tenant, &origin, body.0.read()?).await?;
-        Ok(Reply(signed_in.into()))
+        match auth::login(auth, &tenant, &origin, body.0.read()?).await? {
+            Entrance::SignedIn(signed_in) => Ok(Reply(signed_in.into())),
+        }
     }
 
     /// Go on with a session

@@ -189,6 +189,12 @@ pub(super) struct LoginRequest {
     /// The password.
     #[oai(validator(max_length = 1024))]
     password: String,
+    /// From an earlier sign-in on this device: it keeps a stranger's failures from locking the device out.
+    #[oai(validator(max_length = 256))]
+    device_token: Option<String>,
+    /// What the list of sessions calls the device.
+    #[oai(validator(min_length = 1, max_length = 100))]
+    device_label: Option<String>,
 }
 
 impl poem_openapi::types::Example for LoginRequest {
@@ -196,6 +202,8 @@ impl poem_openapi::types::Example for LoginRequest {
         Self {
             email: "ada@example.com".to_owned(),
             password: "correct horse battery staple".to_owned(),
+            device_token: None,
+            device_label: Some("Ada's laptop".to_owned()),
         }
     }
 }
@@ -205,6 +213,8 @@ impl LoginRequest {
         Ok(Login {
             email: email(&self.email)?,
             password: Secret::new(self.password),
+            device_token: self.device_token,
+            device_label: self.device_label,
         })
     }
 }
@@ -243,12 +253,19 @@ pub(super) struct SessionTokens {
     /// Seconds that the refresh token lives.
     refresh_expires_in: i64,
     session_id: Uuid,
+    /// Names this device at its next sign-in; keep it. Null where the device is known already.
+    #[oai(skip_serializing_if_is_none = false)]
+    device_token: Option<String>,
     user: UserView,
 }
 
 impl From<SignedIn> for SessionTokens {
     fn from(signed_in: SignedIn) -> Self {
-        let SignedIn { user, tokens } = signed_in;
+        let SignedIn {
+            user,
+            tokens,
+            device_token,
+        } = signed_in;
         Self {
             status: LoginStatus::Authenticated,
             access_token: tokens.access_token.expose().clone(),
@@ -257,6 +274,7 @@ impl From<SignedIn> for SessionTokens {
             refresh_token: tokens.session.refresh_token.expose().clone(),
             refresh_expires_in: tokens.refresh_expires_in,
             session_id: tokens.session.id.0,
+            device_token: device_token.map(|token| token.expose().clone()),
             user: user.into(),
         }
     }
@@ -278,6 +296,9 @@ pub struct UserView {
     email: String,
     /// Whether the address is proven.
     email_verified: bool,
+    /// The address that takes its place once it is proven.
+    #[oai(skip_serializing_if_is_none = false)]
+    pending_email: Option<String>,
     /// What the user goes by.
     #[oai(skip_serializing_if_is_none = false)]
     name: Option<String>,
@@ -294,6 +315,7 @@ impl From<User> for UserView {
             name,
             status,
             email_verified_at,
+            pending_email,
             created_at,
             updated_at,
         } = user;
@@ -301,6 +323,7 @@ impl From<User> for UserView {
             id: id.0,
             email,
             email_verified: email_verified_at.is_some(),
+            pending_email,
             name,
             status: match status {
                 UserStatus::Active => UserStatusView::Active,

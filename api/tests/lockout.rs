@@ -1,0 +1,1 @@
+//! Lockout: counted exactly, told to nobody but the owner.

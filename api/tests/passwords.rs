@@ -1,0 +1,1 @@
+//! Passwords: change, forgot, reset, policy; and the address that changes.

@@ -1,0 +1,1 @@
+//! Rotation of signing keys and a flushed Redis under load.

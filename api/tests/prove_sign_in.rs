@@ -1,0 +1,1 @@
+//! Sign-in throughput against what the machine can hash.

@@ -1,0 +1,1 @@
+//! What a request with a token costs.

@@ -1,0 +1,1 @@
+//! Sessions: list, revoke, limits, lifetimes.

@@ -1,0 +1,1 @@
+//! Access tokens by other libraries, key rotation, introspection.

@@ -1,0 +1,43 @@
+//! The password once more, from someone who is signed in: before whatever could take the account away.
+
+use super::{Auth, LoginError};
+use crate::{
+    entity::user,
+    lockout::{self, Budget, Credential},
+    principal::{Actor, Origin, Principal},
+    secret::Secret,
+    tenant::Tenant,
+    user::{Email, store},
+};
+
+/// The caller's account, if that is its password. A wrong one counts like a failed sign-in, and a lock holds here too.
+///
+/// # Errors
+/// [`LoginError::InvalidCredentials`] for a wrong password and for a lock alike; [`LoginError::Busy`].
+pub(super) async fn confirm_password(
+    auth: &Auth,
+    tenant: &Tenant,
+    caller: &Principal,
+    origin: &Origin,
+    password: Secret<String>,
+) -> Result<user::Model, LoginError> {
+    let context = &auth.context;
+    let now = context.clock.now();
+    let tx = context.postgres.tenant(tenant.id).await?;
+    let user = store::find(&tx, tenant.id, caller.user)
+        .await?
+        .ok_or(LoginError::InvalidCredentials)?;
+    let email = Email::parse(&user.email).map_err(crate::error::Internal::fault)?;
+    let budget = Budget::of(&context.config, tenant, Credential::Password(&email));
+    let locked = lockout::is_locked(&tx, tenant, &budget, now).await?;
+    drop(tx);
+    let hash = Some(user.password_hash.clone());
+    let matches = auth.passwords.verify(password, hash).await?;
+    if matches && !locked {
+        return Ok(user);
+    }
+    let mut change = context.change(tenant.id, Actor::from(caller), origin).await?;
+    lockout::fail(&mut change, tenant, &budget, Some(&user), !matches).await?;
+    change.commit().await?;
+    Err(LoginError::InvalidCredentials)
+}

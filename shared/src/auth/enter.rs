@@ -1,0 +1,65 @@
+//! The last step of every sign-in: what was proven becomes a session.
+
+use super::{Auth, SignedIn};
+use crate::{
+    context::Change,
+    device::{self, Known},
+    entity::user,
+    error::Internal,
+    secret::Secret,
+    session::{self, Entry, Method},
+    tenant::Tenant,
+    user::store,
+};
+
+/// Someone who has proven all that the policy asks for.
+pub(super) struct Entrant {
+    /// Who, as read before the proof.
+    pub(super) user: user::Model,
+    /// How.
+    pub(super) methods: Vec<Method>,
+    /// With what.
+    pub(super) device: Option<Known>,
+    /// What the client calls the device.
+    pub(super) device_label: Option<String>,
+}
+
+/// Begins the session and commits the change; `None` if the account is no longer what was judged: whoever was
+/// disabled or changed the password meanwhile is not let in.
+pub(super) async fn enter(
+    auth: &Auth,
+    mut change: Change<'_>,
+    tenant: &Tenant,
+    entrant: Entrant,
+) -> Result<Option<SignedIn>, Internal> {
+    let Entrant {
+        user,
+        methods,
+        device,
+        device_label,
+    } = entrant;
+    if !store::hold_unchanged(&change.tx, tenant.id, &user).await? {
+        return Ok(None);
+    }
+    let device_token: Option<Secret<String>> = if let Some(known) = &device {
+        device::seen(&change, known.id).await?;
+        None
+    } else {
+        let (_, token) = device::remember(&change, user.id, device_label.as_deref()).await?;
+        Some(token)
+    };
+    let entry = Entry {
+        user: user.id,
+        methods,
+        device: device.map(|known| known.id),
+        device_label,
+    };
+    let session = session::begin(&mut change, &tenant.settings.sessions, entry).await?;
+    let tokens = auth.tokens(tenant.id, session, change.now)?;
+    change.commit().await?;
+    Ok(Some(SignedIn {
+        user: user.into(),
+        tokens,
+        device_token,
+    }))
+}

@@ -1,0 +1,67 @@
+//! Devices that a user has signed in with.
+//!
+//! Each sign-in hands out a token that names the device. A client that shows it at its next sign-in is known: a
+//! stranger's failures do not lock it out. Where the tenant allows it, a known device may be trusted for a
+//! while, and is then not asked for the second factor.
+//!
+//! What must never happen: a device token that lets anyone in by itself, or one that counts for another user.
+
+mod store;
+
+use chrono::{DateTime, Utc};
+use sea_orm::DbErr;
+
+use crate::{
+    context::Change,
+    crypto::token::{Kind, Token},
+    error::Internal,
+    id::{DeviceId, TenantId, UserId},
+    postgres::Tx,
+    secret::Secret,
+};
+
+/// A device that has signed in before.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Which.
+    pub id: DeviceId,
+    /// Whose: it is known to this user alone.
+    pub user: UserId,
+    /// Until then it is not asked for the second factor.
+    pub trusted_until: Option<DateTime<Utc>>,
+}
+
+/// The device whose token that is; nothing for a token that is foreign, forged or forgotten.
+pub(crate) async fn recognise(
+    tx: &Tx,
+    tenant: TenantId,
+    token: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Option<Known>, DbErr> {
+    let token = token
+        .and_then(|text| Token::parse(Kind::Device, text))
+        .filter(|token| token.tenant() == tenant);
+    match token {
+        Some(token) => store::find(tx, tenant, &token.hash(), now).await,
+        None => Ok(None),
+    }
+}
+
+/// Notes that the user signed in with a device that is not known yet, and gives its token.
+pub(crate) async fn remember(
+    change: &Change<'_>,
+    user: UserId,
+    label: Option<&str>,
+) -> Result<(DeviceId, Secret<String>), Internal> {
+    let id = DeviceId::new(change.now, &*change.context.random);
+    let token = Token::new(Kind::Device, change.tenant, &*change.context.random);
+    let expires_at = change.now + change.context.config.tokens.device_ttl;
+    store::insert(change, id, user, &token.hash(), label, expires_at).await?;
+    Ok((id, token.into_text()))
+}
+
+/// Notes that a known device signed in again.
+pub(crate) async fn seen(change: &Change<'_>, device: DeviceId) -> Result<(), DbErr> {
+    let expires_at = change.now + change.context.config.tokens.device_ttl;
+    store::touch(&change.tx, change.tenant, device, change.now, expires_at).await
+}
