@@ -1,5 +1,8 @@
 //! Row-level security: what the database refuses when the code forgets.
 
+use std::sync::Arc;
+
+use latchkey_shared::{context::Context, random::OsRandom};
 use latchkey_testing::TestBed;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use serde_json::{Value, json};
@@ -124,6 +127,15 @@ async fn s26_a_query_that_forgets_the_tenant_sees_nothing_and_a_write_for_anothe
         let refused = other.execute_raw(write).await.unwrap_err().to_string();
         assert!(refused.contains("row-level security"), "{name}: {refused}");
     }
+}
+
+#[tokio::test]
+async fn s26_a_role_that_the_policies_do_not_hold_is_refused_at_the_start() {
+    let bed = TestBed::new().await;
+    let config = latchkey_testing::config(&[("postgres.url", &bed.owner_url)]);
+    let opened = Context::open(config, bed.clock.clone(), Arc::new(OsRandom::new())).await;
+    let refused = opened.err().unwrap().to_string();
+    assert!(refused.contains("row-level security"), "{refused}");
 }
 
 #[tokio::test]

@@ -46,6 +46,12 @@ pub enum OpenError {
     /// PostgreSQL does not answer.
     #[error("PostgreSQL: {0}")]
     Postgres(#[from] DbErr),
+    /// The role could see every tenant's rows, whatever a query forgets.
+    #[error(
+        "postgres.url: row-level security does not hold this role; use one that is no superuser, has no \
+         BYPASSRLS and owns no table"
+    )]
+    MightyRole,
     /// The URL of Redis cannot be used.
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),
@@ -65,8 +71,12 @@ impl Context {
         random: Arc<dyn Random>,
     ) -> Result<Self, OpenError> {
         let redis = Redis::open(&config.redis)?;
+        let postgres = Postgres::connect(&config.postgres).await?;
+        if !postgres.is_held_by_policies().await? {
+            return Err(OpenError::MightyRole);
+        }
         Ok(Self {
-            postgres: Postgres::connect(&config.postgres).await?,
+            postgres,
             queue: Producer::new(&redis.queue_settings())?,
             redis,
             signals: Arc::default(),

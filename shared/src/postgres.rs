@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
+    Statement, TransactionTrait,
 };
 
 use crate::{config, id::TenantId};
@@ -81,19 +81,28 @@ impl Postgres {
         Ok(tx)
     }
 
+    /// Whether row-level security holds the role that is signed in: neither a superuser, nor exempt, nor the owner
+    /// of a table, who could switch it off.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_held_by_policies(&self) -> Result<bool, DbErr> {
+        let question = "SELECT NOT (rolsuper OR rolbypassrls OR EXISTS (
+                SELECT 1 FROM pg_class WHERE relowner = pg_roles.oid AND relkind IN ('r', 'p')
+            )) AS held FROM pg_roles WHERE rolname = current_user";
+        let question = Statement::from_string(DbBackend::Postgres, question);
+        let row = self.0.query_one_raw(question).await?;
+        row.map_or(Ok(false), |row| row.try_get("", "held"))
+    }
+
     /// The newest migration the database has seen.
     ///
     /// # Errors
     /// When the database does not answer, or was never migrated.
     pub async fn schema_version(&self) -> Result<Option<String>, DbErr> {
         let newest = "SELECT max(version) AS version FROM seaql_migrations";
-        let row = self
-            .0
-            .query_one_raw(sea_orm::Statement::from_string(
-                sea_orm::DbBackend::Postgres,
-                newest,
-            ))
-            .await?;
+        let newest = Statement::from_string(DbBackend::Postgres, newest);
+        let row = self.0.query_one_raw(newest).await?;
         row.map(|row| row.try_get("", "version")).transpose()
     }
 
