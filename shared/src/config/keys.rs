@@ -25,6 +25,16 @@ impl KeyRing {
     /// Reads `id:base64` pairs; faults are noted in the source, which then fails as a whole.
     pub(super) fn read(source: &mut Source, setting: &str) -> Self {
         let texts = source.required_secret::<Vec<String>>(setting, Vec::new());
+        Self::parse(source, setting, &texts)
+    }
+
+    /// As [`Self::read`], where there need not be any key.
+    pub(super) fn read_optional(source: &mut Source, setting: &str) -> Option<Self> {
+        let texts = source.optional_secret::<Vec<String>>(setting)?;
+        Some(Self::parse(source, setting, &texts))
+    }
+
+    fn parse(source: &mut Source, setting: &str, texts: &Secret<Vec<String>>) -> Self {
         let mut keys: Vec<Key> = Vec::new();
         for (position, text) in texts.expose().iter().enumerate() {
             match parse(text) {
@@ -45,6 +55,12 @@ impl KeyRing {
             });
         }
         Self(keys)
+    }
+
+    /// A ring of the keys, if there are any.
+    #[cfg(test)]
+    pub(crate) fn of(keys: Vec<Key>) -> Option<Self> {
+        (!keys.is_empty()).then_some(Self(keys))
     }
 
     /// The key in use.

@@ -128,6 +128,12 @@ pub struct Passwords {
     pub threads: usize,
     /// `queue`: how many passwords may wait; one more is answered 503.
     pub queue: usize,
+    /// `peppers`: keys as `id:base64` that go into every hash; the first into new ones. The worker has none.
+    pub peppers: Option<KeyRing>,
+    /// `breach_file`: sorted SHA-1 hashes of passwords that are known to have leaked, one a line.
+    pub breach_file: Option<PathBuf>,
+    /// `breach_range_url`: asked for the hashes that begin like a new password's.
+    pub breach_range_url: Option<Url>,
 }
 
 /// Tokens and their lifetimes, in seconds.
@@ -246,7 +252,7 @@ impl Config {
             tenancy: Tenancy::read(&mut source),
             postgres: Postgres::read(&mut source),
             redis: Redis::read(&mut source),
-            passwords: Passwords::read(&mut source),
+            passwords: Passwords::read(process, &mut source),
             tokens: Tokens::read(process, &mut source, &server.public_url),
             secrets: Secrets::read(&mut source),
             mail: Mail::read(&mut source),
@@ -331,7 +337,14 @@ impl Redis {
 }
 
 impl Passwords {
-    fn read(source: &mut Source) -> Self {
+    fn read(process: Process, source: &mut Source) -> Self {
+        let peppers = match process {
+            Process::Api => KeyRing::read_optional(source, "passwords.peppers"),
+            Process::Worker => {
+                source.ignore("passwords.peppers");
+                None
+            }
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = source.or("passwords.threads", cores);
         Self {
@@ -340,6 +353,11 @@ impl Passwords {
             parallelism: source.or("passwords.parallelism", 1),
             threads,
             queue: source.or("passwords.queue", threads * 8),
+            peppers,
+            breach_file: source
+                .optional::<String>("passwords.breach_file")
+                .map(PathBuf::from),
+            breach_range_url: source.optional("passwords.breach_range_url"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What settings must satisfy together, and what production refuses.
 
-use super::{Config, Environment, MailTransport, Source};
+use super::{Config, Environment, KeyRing, MailTransport, Source};
 
 /// Notes every broken rule.
 pub(super) fn check(config: &Config, source: &mut Source) {
@@ -26,6 +26,18 @@ fn sanity(config: &Config, source: &mut Source) {
     .is_err()
     {
         source.fault("passwords: memory_kib, iterations and parallelism are out of Argon2's range");
+    }
+    // The PHC string has room for so much.
+    let peppers = passwords.peppers.iter().flat_map(KeyRing::iter);
+    if peppers
+        .into_iter()
+        .any(|pepper| pepper.id.len() > argon2::Params::MAX_KEYID_LEN)
+    {
+        source.fault("passwords.peppers: an id has more than 8 characters");
+    }
+    let range_url = passwords.breach_range_url.as_ref();
+    if range_url.is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
+        source.fault("passwords.breach_range_url: expects an http or https URL");
     }
     if config.webhooks.schedule.is_empty() {
         source.fault("webhooks.schedule: holds no wait");
@@ -62,6 +74,10 @@ fn production(config: &Config, source: &mut Source) {
     // OWASP's floor for Argon2id: 19 MiB, two iterations, one lane.
     if config.passwords.memory_kib < 19_456 || config.passwords.iterations < 2 {
         source.fault("passwords: memory_kib below 19456 or iterations below 2 are too weak for production");
+    }
+    let range_url = config.passwords.breach_range_url.as_ref();
+    if range_url.is_some_and(|url| url.scheme() == "http") {
+        source.fault("passwords.breach_range_url: must be https in production");
     }
     if config
         .webhooks

@@ -1,8 +1,14 @@
 //! Argon2id (RFC 9106) and the PHC strings it is kept as. Pure: the caller brings salt and memory.
+//!
+//! A pepper is Argon2's own secret input (RFC 9106 section 3.1), which no database holds. The PHC string names the one
+//! that was used by its parameter `keyid`, the base64 of the pepper's id; without that parameter there was none.
 
-use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash::phc};
+use argon2::{Algorithm, Argon2, Block, KeyId, Params, ParamsBuilder, Version, password_hash::phc};
 
-use crate::{config, secret::Secret};
+use crate::{
+    config::{self, Key, KeyRing},
+    secret::Secret,
+};
 
 const OUTPUT_BYTES: usize = 32;
 /// RFC 9106 section 3.1 recommends 128 bits.
@@ -22,17 +28,24 @@ pub enum HashError {
     Parameters(#[from] argon2::password_hash::Error),
 }
 
-/// The cost of one hash.
-///
-/// # Errors
-/// When the settings are out of Argon2's range.
-pub fn params(settings: &config::Passwords) -> Result<Params, HashError> {
-    Ok(Params::new(
-        settings.memory_kib,
-        settings.iterations,
-        settings.parallelism,
-        Some(OUTPUT_BYTES),
-    )?)
+/// What a comparison with a stored hash comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is another password.
+    Wrong,
+    /// It is the password.
+    Right {
+        /// A hash made now would cost more, or have another pepper.
+        outdated: bool,
+    },
+}
+
+impl Verdict {
+    /// Whether it is the password.
+    #[must_use]
+    pub const fn matches(self) -> bool {
+        matches!(self, Self::Right { .. })
+    }
 }
 
 /// Memory that is kept between hashes: fresh pages cost more than half of the time of a hash.
@@ -49,59 +62,236 @@ impl Memory {
     }
 }
 
-/// The PHC string of a new password.
-///
-/// # Errors
-/// When Argon2 refuses.
-pub fn hash(
-    password: &Secret<String>,
-    salt: &[u8; SALT_BYTES],
-    params: &Params,
-    memory: &mut Memory,
-) -> Result<String, HashError> {
-    let mut output = [0; OUTPUT_BYTES];
-    compute(password, salt, params, memory, &mut output)?;
-    Ok(encode(salt, params, &output)?)
+/// How new hashes are made, and the peppers that earlier ones may have.
+#[derive(Clone, Debug)]
+pub struct Hasher {
+    params: Params,
+    peppers: Option<KeyRing>,
 }
 
-/// A PHC string that no password matches, at the same cost as a real one: for accounts that do not exist.
-///
-/// # Errors
-/// When the parameters cannot be written.
-pub fn dummy(params: &Params) -> Result<String, HashError> {
-    Ok(encode(&[0; SALT_BYTES], params, &[0; OUTPUT_BYTES])?)
-}
+impl Hasher {
+    /// As the settings say.
+    ///
+    /// # Errors
+    /// When they are out of Argon2's range.
+    pub fn new(settings: &config::Passwords) -> Result<Self, HashError> {
+        let mut params = ParamsBuilder::new();
+        params
+            .m_cost(settings.memory_kib)
+            .t_cost(settings.iterations)
+            .p_cost(settings.parallelism)
+            .output_len(OUTPUT_BYTES);
+        if let Some(peppers) = &settings.peppers {
+            params.keyid(KeyId::new(peppers.current().id.as_bytes())?);
+        }
+        Ok(Self {
+            params: params.build()?,
+            peppers: settings.peppers.clone(),
+        })
+    }
 
-fn encode(salt: &[u8], params: &Params, output: &[u8]) -> Result<String, phc::Error> {
-    let salt = phc::Salt::new(salt)?;
-    let output = phc::Output::new(output)?;
-    let (m, t, p) = (params.m_cost(), params.t_cost(), params.p_cost());
-    Ok(format!("$argon2id$v=19$m={m},t={t},p={p}${salt}${output}"))
-}
+    /// The PHC string of a new password.
+    ///
+    /// # Errors
+    /// When Argon2 refuses.
+    pub fn hash(
+        &self,
+        password: &Secret<String>,
+        salt: &[u8; SALT_BYTES],
+        memory: &mut Memory,
+    ) -> Result<String, HashError> {
+        let mut output = [0; OUTPUT_BYTES];
+        let pepper = self.peppers.as_ref().map(KeyRing::current);
+        compute(password, salt, pepper, &self.params, memory, &mut output)?;
+        self.encode(salt, &output)
+    }
 
-/// Whether the password is the one behind the PHC string. Takes the same time whatever the answer.
-///
-/// # Errors
-/// When the PHC string cannot be read.
-pub fn verify(password: &Secret<String>, phc: &str, memory: &mut Memory) -> Result<bool, HashError> {
-    let stored = phc::PasswordHash::new(phc)?;
-    let params = Params::try_from(&stored)?;
-    let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
-        return Err(HashError::Malformed(phc::Error::MissingField));
-    };
-    let mut output = vec![0; expected.len()];
-    compute(password, &salt, &params, memory, &mut output)?;
-    Ok(aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected.as_bytes()).is_ok())
+    /// A PHC string that no password matches, at the same cost as a real one: for accounts that do not exist.
+    ///
+    /// # Errors
+    /// When the parameters cannot be written.
+    pub fn dummy(&self) -> Result<String, HashError> {
+        self.encode(&[0; SALT_BYTES], &[0; OUTPUT_BYTES])
+    }
+
+    fn encode(&self, salt: &[u8], output: &[u8]) -> Result<String, HashError> {
+        let salt = phc::Salt::new(salt)?;
+        let output = phc::Output::new(output)?;
+        let params = phc::ParamsString::try_from(&self.params)?;
+        Ok(format!("$argon2id$v=19${params}${salt}${output}"))
+    }
+
+    /// Whether the password is the one behind the PHC string. Takes the same time whatever the answer, and as long as a
+    /// hash made now where the stored one was cheaper: else accounts from before a rise could be told from none.
+    ///
+    /// # Errors
+    /// When the PHC string cannot be read.
+    pub fn verify(
+        &self,
+        password: &Secret<String>,
+        phc: &str,
+        memory: &mut Memory,
+    ) -> Result<Verdict, HashError> {
+        let stored = phc::PasswordHash::new(phc)?;
+        let params = Params::try_from(&stored)?;
+        let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
+            return Err(HashError::Malformed(phc::Error::MissingField));
+        };
+        let pepper = self.pepper(&params);
+        let unknown_pepper = !params.keyid().is_empty() && pepper.is_none();
+        if unknown_pepper {
+            tracing::error!("a password was hashed with a pepper that passwords.peppers does not hold");
+        }
+        let mut output = vec![0; expected.len()];
+        compute(password, &salt, pepper, &params, memory, &mut output)?;
+        if let Some(rest) = self.missing_work(&params)? {
+            compute(password, &salt, None, &rest, memory, &mut [0; OUTPUT_BYTES])?;
+        }
+        let equal = aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected.as_bytes()).is_ok();
+        Ok(if equal && !unknown_pepper {
+            Verdict::Right {
+                outdated: self.is_outdated(&params),
+            }
+        } else {
+            Verdict::Wrong
+        })
+    }
+
+    fn pepper(&self, stored: &Params) -> Option<&Key> {
+        let id = std::str::from_utf8(stored.keyid()).ok()?;
+        self.peppers.as_ref()?.get(id)
+    }
+
+    fn is_outdated(&self, stored: &Params) -> bool {
+        stored.m_cost() < self.params.m_cost()
+            || stored.t_cost() < self.params.t_cost()
+            || stored.keyid() != self.params.keyid()
+    }
+
+    /// The parameters of what a stored hash was spared: Argon2's time grows with memory times iterations.
+    fn missing_work(&self, stored: &Params) -> Result<Option<Params>, HashError> {
+        let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+        let missing = work(&self.params).saturating_sub(work(stored));
+        let lanes = self.params.p_cost();
+        let passes = missing.div_ceil(u64::from(self.params.m_cost()));
+        let memory = missing.checked_div(passes).unwrap_or_default();
+        let (Ok(memory), Ok(passes)) = (u32::try_from(memory), u32::try_from(passes)) else {
+            return Ok(None);
+        };
+        if memory < Params::MIN_M_COST * lanes {
+            return Ok(None);
+        }
+        Ok(Some(Params::new(memory, passes, lanes, Some(OUTPUT_BYTES))?))
+    }
 }
 
 fn compute(
     password: &Secret<String>,
     salt: &[u8],
+    pepper: Option<&Key>,
     params: &Params,
     memory: &mut Memory,
     output: &mut [u8],
 ) -> Result<(), HashError> {
     let blocks = memory.sized(params);
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    let pepper = pepper.map_or(&[] as &[u8], |key| key.bytes.expose());
+    let argon2 = Argon2::new_with_secret(pepper, Algorithm::Argon2id, Version::V0x13, params.clone())?;
     Ok(argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, output, blocks)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pepper(id: &str, byte: u8) -> Key {
+        Key {
+            id: id.to_owned(),
+            bytes: Secret::new(vec![byte; 32]),
+        }
+    }
+
+    fn hasher(memory_kib: u32, iterations: u32, peppers: &[Key]) -> Hasher {
+        let settings = config::Passwords {
+            memory_kib,
+            iterations,
+            parallelism: 1,
+            threads: 1,
+            queue: 1,
+            peppers: KeyRing::of(peppers.to_vec()),
+            breach_file: None,
+            breach_range_url: None,
+        };
+        Hasher::new(&settings).unwrap()
+    }
+
+    fn hash(with: &Hasher) -> String {
+        let password = Secret::new("correct horse".to_owned());
+        with.hash(&password, &[7; SALT_BYTES], &mut Memory::default())
+            .unwrap()
+    }
+
+    fn verify(with: &Hasher, password: &str, phc: &str) -> Verdict {
+        let password = Secret::new(password.to_owned());
+        with.verify(&password, phc, &mut Memory::default()).unwrap()
+    }
+
+    const FRESH: Verdict = Verdict::Right { outdated: false };
+    const OUTDATED: Verdict = Verdict::Right { outdated: true };
+
+    #[test]
+    fn s08_a_hash_is_outdated_when_the_cost_has_risen_and_not_when_it_has_fallen() {
+        let stored = hash(&hasher(64, 2, &[]));
+        for (memory_kib, iterations, verdict) in [
+            (64, 2, FRESH),
+            (128, 2, OUTDATED),
+            (64, 3, OUTDATED),
+            (32, 2, FRESH),
+            (64, 1, FRESH),
+        ] {
+            let now = hasher(memory_kib, iterations, &[]);
+            assert_eq!(
+                verify(&now, "correct horse", &stored),
+                verdict,
+                "{memory_kib} {iterations}"
+            );
+            assert_eq!(verify(&now, "correct pony", &stored), Verdict::Wrong);
+        }
+    }
+
+    #[test]
+    fn a_pepper_is_named_in_the_hash_and_needed_for_it() {
+        let (old, new) = (pepper("old", 1), pepper("new", 2));
+        let stored = hash(&hasher(64, 1, std::slice::from_ref(&old)));
+        // base64 of "old"
+        assert!(stored.contains(",keyid=b2xk$"), "{stored}");
+        for (peppers, verdict) in [
+            (vec![old.clone()], FRESH),
+            (vec![new.clone(), old], OUTDATED),
+            (vec![new.clone()], Verdict::Wrong),
+            (vec![pepper("old", 3)], Verdict::Wrong),
+            (vec![], Verdict::Wrong),
+        ] {
+            let now = hasher(64, 1, &peppers);
+            assert_eq!(verify(&now, "correct horse", &stored), verdict, "{peppers:?}");
+        }
+        // From before there was any.
+        let plain = hash(&hasher(64, 1, &[]));
+        assert_eq!(verify(&hasher(64, 1, &[new]), "correct horse", &plain), OUTDATED);
+    }
+
+    #[test]
+    fn s01_a_cheaper_hash_is_topped_up_to_the_work_of_a_new_one() {
+        let now = hasher(19_456, 2, &[]);
+        for (memory_kib, iterations) in [(4096, 3), (19_456, 1), (8, 1), (12_288, 3), (19_400, 2)] {
+            let stored = Params::new(memory_kib, iterations, 1, None).unwrap();
+            let rest = now.missing_work(&stored).unwrap().unwrap();
+            assert!(rest.m_cost() <= 19_456, "{rest:?}");
+            let work = memory_kib * iterations + rest.m_cost() * rest.t_cost();
+            assert!((2 * 19_456 - 2..=2 * 19_456).contains(&work), "{work}");
+        }
+        for (memory_kib, iterations) in [(19_456, 2), (65_536, 3)] {
+            let stored = Params::new(memory_kib, iterations, 1, None).unwrap();
+            assert_eq!(now.missing_work(&stored).unwrap(), None);
+        }
+    }
 }

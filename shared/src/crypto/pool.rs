@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::password::{self, HashError, Memory, SALT_BYTES};
+use super::password::{HashError, Hasher, Memory, SALT_BYTES, Verdict};
 use crate::{config, random, random::Random, secret::Secret};
 
 /// Why no answer came from the pool.
@@ -41,7 +41,7 @@ pub struct HashPool {
     work: mpsc::Sender<Work>,
     waiting: Arc<AtomicUsize>,
     capacity: usize,
-    params: argon2::Params,
+    hasher: Arc<Hasher>,
     dummy: Arc<str>,
 }
 
@@ -51,7 +51,7 @@ impl HashPool {
     /// # Errors
     /// When the settings are out of Argon2's range or a thread cannot start.
     pub fn start(settings: &config::Passwords) -> Result<Self, StartError> {
-        let params = password::params(settings)?;
+        let hasher = Hasher::new(settings)?;
         let (work, inbox) = mpsc::channel::<Work>();
         let inbox = Arc::new(std::sync::Mutex::new(inbox));
         for number in 0..settings.threads {
@@ -64,8 +64,8 @@ impl HashPool {
             work,
             waiting: Arc::default(),
             capacity: settings.threads + settings.queue,
-            dummy: password::dummy(&params)?.into(),
-            params,
+            dummy: hasher.dummy()?.into(),
+            hasher: Arc::new(hasher),
         })
     }
 
@@ -75,23 +75,24 @@ impl HashPool {
     /// [`PoolError::Busy`] at once when the queue is full.
     pub async fn hash(&self, password: Secret<String>, random: &dyn Random) -> Result<String, PoolError> {
         let salt: [u8; SALT_BYTES] = random::array(random);
-        let params = self.params.clone();
-        self.run(move |memory| password::hash(&password, &salt, &params, memory))
+        let hasher = Arc::clone(&self.hasher);
+        self.run(move |memory| hasher.hash(&password, &salt, memory))
             .await
     }
 
-    /// Whether the password matches the PHC string. Without one it is compared with a dummy: the same work, and
-    /// never a match.
+    /// Compares the password with the PHC string. Without one it is compared with a dummy: the same work, and never
+    /// a match.
     ///
     /// # Errors
     /// [`PoolError::Busy`] at once when the queue is full.
-    pub async fn verify(&self, password: Secret<String>, phc: Option<String>) -> Result<bool, PoolError> {
+    pub async fn verify(&self, password: Secret<String>, phc: Option<String>) -> Result<Verdict, PoolError> {
+        let hasher = Arc::clone(&self.hasher);
         let exists = phc.is_some();
         let phc = phc.unwrap_or_else(|| self.dummy.to_string());
-        let matches = self
-            .run(move |memory| password::verify(&password, &phc, memory))
+        let verdict = self
+            .run(move |memory| hasher.verify(&password, &phc, memory))
             .await?;
-        Ok(matches && exists)
+        Ok(if exists { verdict } else { Verdict::Wrong })
     }
 
     async fn run<T: Send + 'static>(
