@@ -7,6 +7,7 @@
 //! What must never happen: two spellings of one address as two accounts; a token that works twice, for another
 //! address, or after a newer one was sent.
 
+mod common;
 pub mod email;
 pub mod invitation;
 pub mod one_time;
@@ -15,7 +16,7 @@ pub(crate) mod store;
 
 pub use self::{
     email::{Email, InvalidEmail},
-    password::{NewPassword, WeakPassword},
+    password::{NewPassword, Rules, WeakPassword},
 };
 pub use crate::entity::UserStatus;
 
