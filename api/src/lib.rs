@@ -5,6 +5,7 @@
 //! the business.
 
 pub mod app;
+pub mod breach;
 pub mod extract;
 mod json_object;
 pub mod middleware;

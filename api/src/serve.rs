@@ -20,7 +20,7 @@ use poem::{
 use tokio::signal::unix::{SignalKind, signal as unix_signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::app, routes::health::Draining};
+use crate::{app::app, breach::range_service, routes::health::Draining};
 
 /// Why the process ended.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum ServeError {
     /// Signing or hashing could not start.
     #[error(transparent)]
     Auth(#[from] AuthStartError),
+    /// The client for the service of leaked passwords could not be built.
+    #[error("passwords.breach_range_url: {0}")]
+    BreachRange(#[from] reqwest::Error),
     /// What was revoked could not be read.
     #[error("PostgreSQL: {0}")]
     Signals(#[from] sea_orm::DbErr),
@@ -56,7 +59,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     telemetry::init_logs(&config.log)?;
     let metrics = telemetry::init_metrics()?;
     let context = Context::open(config, Arc::new(SystemClock), Arc::new(OsRandom::new())).await?;
-    let auth = Auth::start(context.clone())?;
+    let mut auth = Auth::start(context.clone())?;
+    if let Some(range) = range_service(&context.config.passwords)? {
+        auth = auth.with_breach_range(range);
+    }
     let stop = CancellationToken::new();
     signal::tail(
         Arc::clone(&context.signals),

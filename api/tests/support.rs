@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use latchkey_api::{app::app, routes::health::Draining};
+use latchkey_api::{app::app, breach::range_service, routes::health::Draining};
 use latchkey_shared::{
     auth::{Auth, bootstrap::bootstrap},
     context::Context,
@@ -91,7 +91,10 @@ impl Api {
 
     async fn serve(context: Context) -> Self {
         let stop = CancellationToken::new();
-        let auth = Auth::start(context.clone()).unwrap();
+        let mut auth = Auth::start(context.clone()).unwrap();
+        if let Some(range) = range_service(&context.config.passwords).unwrap() {
+            auth = auth.with_breach_range(range);
+        }
         signal::tail(
             Arc::clone(&context.signals),
             context.postgres.clone(),

@@ -2,14 +2,11 @@
 
 use serde_json::json;
 
-use super::{Auth, register::announce};
+use super::{Auth, NewPasswordError, password::hash_new, register::announce};
 use crate::{
     audit::{self, Record},
     context::Change,
-    crypto::{
-        pool::PoolError,
-        token::{Kind, Token},
-    },
+    crypto::token::{Kind, Token},
     entity::user,
     error::{Internal, internal_variant},
     id::{InvitationId, RoleId},
@@ -19,7 +16,8 @@ use crate::{
     secret::Secret,
     session::{self, RevokeReason},
     signal::SignalKind,
-    user::{Email, NewPassword, User, WeakPassword, new_row, one_time, one_time::Purpose, store},
+    tenant::ResolveError,
+    user::{Email, User, new_row, one_time, one_time::Purpose, store},
 };
 
 /// An answer to an invitation.
@@ -38,12 +36,9 @@ pub enum AcceptError {
     /// The token is unknown, used, expired, superseded, or for something else.
     #[error("the token is not valid")]
     InvalidToken,
-    /// The password may not be used; the invitation stands.
+    /// The password cannot be set; the invitation stands.
     #[error(transparent)]
-    WeakPassword(#[from] WeakPassword),
-    /// Too many passwords are waiting to be hashed; the invitation stands.
-    #[error("too many requests at once")]
-    Busy,
+    Password(#[from] NewPasswordError),
     /// A failure inside.
     #[error(transparent)]
     Internal(Internal),
@@ -51,12 +46,11 @@ pub enum AcceptError {
 
 internal_variant!(AcceptError: Internal sea_orm::DbErr);
 
-impl From<PoolError> for AcceptError {
-    fn from(error: PoolError) -> Self {
+impl From<ResolveError> for AcceptError {
+    fn from(error: ResolveError) -> Self {
         match error {
-            PoolError::Busy => Self::Busy,
-            PoolError::Hash(error) => Self::Internal(error.into()),
-            PoolError::Stopped => Self::Internal(Internal::unavailable(error)),
+            ResolveError::Internal(error) => Self::Internal(error),
+            _ => Self::InvalidToken,
         }
     }
 }
@@ -73,13 +67,11 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
     } = request;
     let token = Token::parse(Kind::OneTime, &token).ok_or(AcceptError::InvalidToken)?;
     let email = invited_address(auth, &token).await?;
-    let password = NewPassword::judge(password, &email)?;
-    let password_hash = auth
-        .passwords
-        .hash(password.into_secret(), &*auth.context.random)
-        .await?;
+    let tenant = auth.tenants.get(token.tenant()).await?;
+    let tenant = tenant.ok_or(AcceptError::InvalidToken)?;
+    let password_hash = hash_new(auth, &tenant, &email, password).await?;
 
-    let tenant = token.tenant();
+    let tenant = tenant.id;
     let mut change = auth.context.change(tenant, Actor::Anonymous, origin).await?;
     let proof = one_time::consume(&change.tx, tenant, Purpose::AcceptInvitation, &token, change.now).await?;
     let invitation = InvitationId(proof.ok_or(AcceptError::InvalidToken)?.subject_id);

@@ -14,7 +14,15 @@ use crate::{
     secret::Secret,
     signal::SignalKind,
     tenant::{self, PLATFORM_SLUG, Registration, Settings, Slug, Tenant, TenantError},
-    user::{Email, NewPassword, WeakPassword, new_row, store},
+    user::{Email, NewPassword, Rules, WeakPassword, new_row, store},
+};
+
+/// What the platform is called.
+const NAME: &str = "Platform";
+/// Those of a tenant whose administrators have chosen nothing: it may be yet to be made.
+const RULES: Rules<'_> = Rules {
+    min_length: 0,
+    names: [NAME, PLATFORM_SLUG],
 };
 
 /// What a run has done.
@@ -57,7 +65,7 @@ pub async fn bootstrap(
     email: Email,
     password: Secret<String>,
 ) -> Result<Bootstrapped, BootstrapError> {
-    let password = NewPassword::judge(password, &email)?;
+    let password = NewPassword::judge(password, &email, &RULES)?;
     let pool = HashPool::start(&context.config.passwords)?;
     let password_hash = pool.hash(password.into_secret(), &*context.random).await?;
 
@@ -75,7 +83,7 @@ pub async fn bootstrap(
             registration: Registration::Closed,
             ..Settings::default()
         };
-        let tenant = tenant::found(&change, &slug, "Platform".to_owned(), settings).await?;
+        let tenant = tenant::found(&change, &slug, NAME.to_owned(), settings).await?;
         rbac::create_builtin(&change).await?;
         change.signal(SignalKind::TenantChanged, tenant.id.0).await?;
         tenant

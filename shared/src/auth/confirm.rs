@@ -32,7 +32,7 @@ pub(super) async fn confirm_password(
     let locked = lockout::is_locked(&tx, tenant, &budget, now).await?;
     drop(tx);
     let hash = Some(user.password_hash.clone());
-    let matches = auth.passwords.verify(password, hash).await?;
+    let matches = auth.passwords.verify(password, hash).await?.matches();
     if matches && !locked {
         return Ok(user);
     }

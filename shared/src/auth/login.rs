@@ -6,12 +6,13 @@ use super::{
     Auth, Entrance,
     enter::{Entrant, enter},
     evenly::evenly,
+    password::rehash,
     policy::{self, Denied, Next, Proven},
 };
 use crate::{
     audit::{self, Outcome, Record},
     context::Context,
-    crypto::pool::PoolError,
+    crypto::{password::Verdict, pool::PoolError},
     device::{self, Known},
     entity::user,
     error::{Internal, internal_variant},
@@ -89,7 +90,8 @@ pub async fn login(
 ) -> Result<Entrance, LoginError> {
     let seen = look(&auth.context, tenant, &request).await?;
     let hash = seen.user.as_ref().map(|user| user.password_hash.clone());
-    let matches = auth.passwords.verify(request.password, hash).await?;
+    let verdict = auth.passwords.verify(request.password.clone(), hash).await?;
+    let matches = verdict.matches();
 
     let Seen {
         user: Some(user),
@@ -111,7 +113,12 @@ pub async fn login(
         enrolled: seen.enrolled,
         trusted_device,
     };
-    match policy::may_enter(user, tenant, proven) {
+    let next = policy::may_enter(user, tenant, proven);
+    // Only for who is told that the password is right: anyone else could see it in the time.
+    if next.is_ok() && verdict == (Verdict::Right { outdated: true }) {
+        rehash(auth, tenant.id, origin, user, request.password).await;
+    }
+    match next {
         Ok(Next::Enter) => {}
         Ok(Next::ProveSecondFactor) => {
             return Err(LoginError::InvalidCredentials);

@@ -10,24 +10,34 @@ mod accept;
 mod account;
 mod authenticate;
 pub mod bootstrap;
+pub mod breach;
+mod change_email;
+mod change_password;
 mod confirm;
 mod enter;
 mod evenly;
 mod login;
+mod password;
 pub mod policy;
 mod refresh;
 mod register;
+mod reset_password;
 mod verify;
 
 use std::sync::Arc;
 
+use self::breach::{BreachFileError, BreachRange, Breaches};
 pub use self::{
     accept::{Accept, AcceptError, accept_invitation},
     account::{Account, Accounts},
     authenticate::{AuthenticateError, Caller, authenticate},
+    change_email::{ChangeEmailError, change_email},
+    change_password::{ChangePasswordError, change_password},
     login::{Login, LoginError, login},
+    password::NewPasswordError,
     refresh::{logout, refresh},
     register::{Register, RegisterError, Registered, register},
+    reset_password::{ResetPasswordError, forgot_password, reset_password},
     verify::{VerifyError, resend_verification, verify_email},
 };
 use crate::{
@@ -53,6 +63,7 @@ pub struct Auth {
     /// Tenants by name.
     pub tenants: Arc<Directory>,
     passwords: HashPool,
+    breaches: Breaches,
     jwt: Arc<JwtRing>,
     accounts: Arc<Accounts>,
     revoked: Arc<RevokedSessions>,
@@ -67,6 +78,9 @@ pub enum AuthStartError {
     /// The hashing threads.
     #[error(transparent)]
     Passwords(#[from] StartError),
+    /// The file of leaked passwords.
+    #[error(transparent)]
+    BreachFile(#[from] BreachFileError),
 }
 
 impl Auth {
@@ -83,6 +97,7 @@ impl Auth {
         Ok(Self {
             jwt: Arc::new(JwtRing::new(tokens, keys)),
             passwords: HashPool::start(&context.config.passwords)?,
+            breaches: Breaches::open(&context.config.passwords)?,
             tenants: Arc::new(Directory::new(context.clone())),
             accounts: Arc::new(Accounts::new(&context.signals)),
             revoked: Arc::new(RevokedSessions::new(
@@ -91,6 +106,13 @@ impl Auth {
             )),
             context,
         })
+    }
+
+    /// Asks that service too whether a new password has leaked.
+    #[must_use]
+    pub fn with_breach_range(mut self, range: Arc<dyn BreachRange>) -> Self {
+        self.breaches.ask_also(range);
+        self
     }
 
     /// The tokens of a session that goes on.

@@ -2,11 +2,10 @@
 
 use serde_json::json;
 
-use super::Auth;
+use super::{Auth, NewPasswordError, evenly::evenly, password::hash_new};
 use crate::{
     audit::{self, Record},
     context::Change,
-    crypto::pool::PoolError,
     entity::user,
     error::{Internal, internal_variant},
     mail::{self, Letter, To},
@@ -15,7 +14,7 @@ use crate::{
     rbac::{self, Builtin},
     secret::Secret,
     tenant::{EmailVerification, Registration, Tenant},
-    user::{Email, NewPassword, User, WeakPassword, new_row, one_time, one_time::Purpose, store},
+    user::{Email, User, new_row, one_time, one_time::Purpose, store},
 };
 
 /// An account to be.
@@ -42,31 +41,18 @@ pub enum RegisterError {
     /// The tenant takes only those it invites.
     #[error("this tenant is closed for registration")]
     Closed,
-    /// The password may not be used.
+    /// The password cannot be set.
     #[error(transparent)]
-    WeakPassword(#[from] WeakPassword),
+    Password(#[from] NewPasswordError),
     /// The address has an account. Said only where no mail would say it, because verification is optional.
     #[error("the e-mail address has an account")]
     EmailTaken,
-    /// Too many passwords are waiting to be hashed.
-    #[error("too many registrations at once")]
-    Busy,
     /// A failure inside.
     #[error(transparent)]
     Internal(Internal),
 }
 
 internal_variant!(RegisterError: Internal sea_orm::DbErr);
-
-impl From<PoolError> for RegisterError {
-    fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Busy => Self::Busy,
-            PoolError::Hash(error) => Self::Internal(error.into()),
-            PoolError::Stopped => Self::Internal(Internal::unavailable(error)),
-        }
-    }
-}
 
 /// Makes an account with the role `member`.
 ///
@@ -89,31 +75,30 @@ pub async fn register(
         password,
         name,
     } = request;
-    let password = NewPassword::judge(password, &email)?;
     // Hashed before anything is looked up, so that a known address takes as long.
-    let password_hash = auth
-        .passwords
-        .hash(password.into_secret(), &*auth.context.random)
-        .await?;
-    let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
-    let user = new_row(&change, &email, name, password_hash, None);
-    let must_verify = tenant.settings.email_verification == EmailVerification::Required;
-    if store::insert(&change.tx, user.clone()).await? {
-        welcome(&mut change, &user).await?;
-        if must_verify {
-            send_verification(&mut change, tenant, &user).await?;
+    let password_hash = hash_new(auth, tenant, &email, password).await?;
+    evenly(async {
+        let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
+        let user = new_row(&change, &email, name, password_hash, None);
+        let must_verify = tenant.settings.email_verification == EmailVerification::Required;
+        if store::insert(&change.tx, user.clone()).await? {
+            welcome(&mut change, &user).await?;
+            if must_verify {
+                send_verification(&mut change, tenant, &user).await?;
+            }
+        } else if must_verify {
+            remind(&mut change, tenant, &user).await?;
+        } else {
+            return Err(RegisterError::EmailTaken);
         }
-    } else if must_verify {
-        remind(&mut change, tenant, &user).await?;
-    } else {
-        return Err(RegisterError::EmailTaken);
-    }
-    change.commit().await?;
-    Ok(if must_verify {
-        Registered::VerificationSent
-    } else {
-        Registered::Created(user.into())
+        change.commit().await?;
+        Ok(if must_verify {
+            Registered::VerificationSent
+        } else {
+            Registered::Created(user.into())
+        })
     })
+    .await
 }
 
 /// What every new account gets: the role, the audit row, the event.

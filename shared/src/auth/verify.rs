@@ -2,16 +2,18 @@
 
 use serde_json::json;
 
-use super::{Auth, register::send_verification};
+use super::{Auth, change_email::confirm_change, evenly::evenly, register::send_verification};
 use crate::{
     audit::{self, Record},
+    context::Change,
     crypto::token::{Kind, Token},
+    entity::user,
     error::{Internal, internal_variant},
     id::UserId,
     outbox::{self, EventType},
     principal::{Actor, Origin},
     signal::SignalKind,
-    tenant::Tenant,
+    tenant::{ResolveError, Tenant},
     user::{Email, User, one_time, one_time::Purpose, store},
 };
 
@@ -28,37 +30,66 @@ pub enum VerifyError {
 
 internal_variant!(VerifyError: Internal sea_orm::DbErr);
 
-/// Proves an address by the token that was mailed to it. Does not sign anyone in.
+impl From<ResolveError> for VerifyError {
+    fn from(error: ResolveError) -> Self {
+        match error {
+            ResolveError::Internal(error) => Self::Internal(error),
+            _ => Self::InvalidToken,
+        }
+    }
+}
+
+/// Proves an address by the token that was mailed to it: the account's, or the one that is to take its place. Does
+/// not sign anyone in.
 ///
 /// # Errors
 /// [`VerifyError::InvalidToken`].
 pub async fn verify_email(auth: &Auth, origin: &Origin, token: &str) -> Result<User, VerifyError> {
     let token = Token::parse(Kind::OneTime, token).ok_or(VerifyError::InvalidToken)?;
+    match verify_present(auth, origin, &token).await {
+        Err(VerifyError::InvalidToken) => confirm_change(auth, origin, &token).await,
+        verified => verified,
+    }
+}
+
+async fn verify_present(auth: &Auth, origin: &Origin, token: &Token) -> Result<User, VerifyError> {
     let tenant = token.tenant();
     let mut change = auth.context.change(tenant, Actor::Anonymous, origin).await?;
-    let proof = one_time::consume(&change.tx, tenant, Purpose::VerifyEmail, &token, change.now).await?;
+    let proof = one_time::peek(&change.tx, tenant, Purpose::VerifyEmail, token, change.now).await?;
     let proof = proof.ok_or(VerifyError::InvalidToken)?;
     let id = UserId(proof.subject_id);
+    // The user's row before the token's, as everywhere.
     if !store::verify_email(&change.tx, tenant, id, &proof.address, change.now).await? {
+        return Err(VerifyError::InvalidToken);
+    }
+    let proof = one_time::consume(&change.tx, tenant, Purpose::VerifyEmail, token, change.now).await?;
+    if proof.is_none() {
         return Err(VerifyError::InvalidToken);
     }
     let user = store::find(&change.tx, tenant, id)
         .await?
         .ok_or(VerifyError::InvalidToken)?;
     change.actor = Actor::User(id);
-    audit::record(
-        &change,
-        Record::success("user.verify_email", "user", id.0, json!({})),
-    )
-    .await?;
-    let data = json!({ "user": { "id": id, "email": user.email, "name": user.name } });
-    outbox::emit(&mut change, EventType::UserVerified, Some(id), &data).await?;
+    announce_verified(&mut change, &user).await?;
     change.signal(SignalKind::AccountChanged, id.0).await?;
     change.commit().await?;
     Ok(user.into())
 }
 
-/// Sends another verification mail, if the address waits for one. The caller is not told.
+/// Tells the audit trail and the tenant's endpoints that the user's address is proven.
+pub(super) async fn announce_verified(change: &mut Change<'_>, user: &user::Model) -> Result<(), Internal> {
+    audit::record(
+        change,
+        Record::success("user.verify_email", "user", user.id.0, json!({})),
+    )
+    .await?;
+    let data = json!({ "user": { "id": user.id, "email": user.email, "name": user.name } });
+    outbox::emit(change, EventType::UserVerified, Some(user.id), &data).await?;
+    Ok(())
+}
+
+/// Sends another verification mail, if the address waits for one. The caller is not told, and the answer takes as
+/// long.
 ///
 /// # Errors
 /// Only failures inside.
@@ -68,16 +99,18 @@ pub async fn resend_verification(
     origin: &Origin,
     email: &Email,
 ) -> Result<(), Internal> {
-    let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
-    let known = store::find_by_email(&change.tx, tenant.id, email.canonical()).await?;
-    if let Some(user) = known.filter(|user| user.email_verified_at.is_none()) {
-        send_verification(&mut change, tenant, &user).await?;
-        audit::record(
-            &change,
-            Record::success("user.resend_verification", "user", user.id.0, json!({})),
-        )
-        .await?;
-    }
-    change.commit().await?;
-    Ok(())
+    evenly(async {
+        let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
+        let known = store::find_by_email(&change.tx, tenant.id, email.canonical()).await?;
+        if let Some(user) = known.filter(|user| user.email_verified_at.is_none()) {
+            send_verification(&mut change, tenant, &user).await?;
+            audit::record(
+                &change,
+                Record::success("user.resend_verification", "user", user.id.0, json!({})),
+            )
+            .await?;
+        }
+        Ok(change.commit().await?)
+    })
+    .await
 }

@@ -65,3 +65,8 @@ pub(crate) async fn seen(change: &Change<'_>, device: DeviceId) -> Result<(), Db
     let expires_at = change.now + change.context.config.tokens.device_ttl;
     store::touch(&change.tx, change.tenant, device, change.now, expires_at).await
 }
+
+/// Asks for the second factor again on every device of the user.
+pub(crate) async fn distrust(tx: &Tx, tenant: TenantId, user: UserId) -> Result<(), DbErr> {
+    store::distrust(tx, tenant, user).await
+}

@@ -75,3 +75,13 @@ pub(super) async fn touch(
     .await
     .map(drop)
 }
+
+pub(super) async fn distrust(tx: &Tx, tenant: TenantId, user: UserId) -> Result<(), DbErr> {
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "UPDATE devices SET trusted_until = NULL
+         WHERE tenant_id = {tenant} AND user_id = {user} AND trusted_until IS NOT NULL"
+    ))
+    .await
+    .map(drop)
+}

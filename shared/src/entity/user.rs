@@ -29,7 +29,8 @@ pub struct Model {
     pub email_verified_at: Option<DateTimeUtc>,
     /// The address that is to take the place of the present one, once it is proven.
     pub pending_email: Option<String>,
-    /// When the password was set last; null if the account was made with it.
+    /// When another password was set last; null if the account was made with it. Another hash of the same password is
+    /// none.
     pub password_changed_at: Option<DateTimeUtc>,
     /// When it was made.
     pub created_at: DateTimeUtc,

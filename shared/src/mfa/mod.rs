@@ -24,3 +24,13 @@ pub(crate) async fn is_enrolled(tx: &Tx, tenant: TenantId, user: UserId) -> Resu
         .await?;
     Ok(row.is_some())
 }
+
+/// Ends every sign-in of the user that waits for its second step.
+pub(crate) async fn drop_challenges(tx: &Tx, tenant: TenantId, user: UserId) -> Result<(), DbErr> {
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "DELETE FROM mfa_challenges WHERE tenant_id = {tenant} AND user_id = {user}"
+    ))
+    .await
+    .map(drop)
+}

@@ -41,6 +41,10 @@ pub enum RevokeReason {
     RefreshTokenReuse,
     /// It was begun before the address was proven, by whoever registered it first.
     AccountTakenOver,
+    /// The password was changed in another session.
+    PasswordChanged,
+    /// The password was reset by mail.
+    PasswordReset,
 }
 
 impl RevokeReason {
@@ -49,6 +53,8 @@ impl RevokeReason {
             Self::Logout => "logout",
             Self::RefreshTokenReuse => "refresh_token_reuse",
             Self::AccountTakenOver => "account_taken_over",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordReset => "password_reset",
         }
     }
 }

@@ -49,7 +49,8 @@ pub(super) struct LiveSession {
     pub(super) expires_at: DateTime<Utc>,
 }
 
-/// The session, locked until the transaction ends; nothing if it has ended or its user may not sign in.
+/// The session, locked until the transaction ends; nothing if it has ended or its user may not sign in. The user's row
+/// is locked first, as by all that ends sessions: the two would else wait for each other.
 pub(super) async fn hold_live(
     tx: &Tx,
     tenant: TenantId,
@@ -62,7 +63,7 @@ pub(super) async fn hold_live(
         "SELECT s.user_id, s.expires_at FROM sessions s JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
          WHERE s.tenant_id = {tenant} AND s.id = {id} AND s.revoked_at IS NULL AND s.expires_at > {now}
            AND u.status = {active}
-         FOR NO KEY UPDATE OF s FOR SHARE OF u"
+         FOR SHARE OF u FOR NO KEY UPDATE OF s"
     ))
     .one(tx)
     .await

@@ -111,3 +111,21 @@ pub(crate) async fn consume(
     .one(tx)
     .await
 }
+
+/// Ends the subject's tokens of these purposes: nothing that was mailed for them can be used any more.
+pub(crate) async fn revoke(change: &Change<'_>, subject: Uuid, purposes: &[Purpose]) -> Result<(), DbErr> {
+    let tenant = change.tenant;
+    let purposes: Vec<String> = purposes
+        .iter()
+        .map(|purpose| purpose.as_str().to_owned())
+        .collect();
+    change
+        .tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "DELETE FROM one_time_tokens
+             WHERE tenant_id = {tenant} AND subject_id = {subject} AND purpose = ANY({purposes})"
+        ))
+        .await
+        .map(drop)
+}

@@ -2,13 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QuerySelect,
-    TryInsertResult, raw_sql,
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, SqlErr, TryInsertResult, raw_sql,
 };
 
-use super::UserStatus;
+use super::{Email, UserStatus};
 use crate::{
-    entity::{invitation, session, user},
+    context::Change,
+    entity::{former_password, invitation, session, user},
     id::{InvitationId, SessionId, TenantId, UserId},
     postgres::Tx,
 };
@@ -71,17 +72,156 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
 }
 
 /// Locks the user's row against changes until the transaction ends, if the user may still sign in with what was
-/// read before.
+/// read before. The hash may be another meanwhile, of the same password.
 pub(crate) async fn hold_unchanged(tx: &Tx, tenant: TenantId, seen: &user::Model) -> Result<bool, DbErr> {
-    let (id, hash, active) = (seen.id, seen.password_hash.clone(), UserStatus::Active);
+    let (id, changed_at, active) = (seen.id, seen.password_changed_at, UserStatus::Active);
     let row = tx
         .query_one_raw(raw_sql!(
             Postgres,
             "SELECT 1 AS held FROM users
-             WHERE tenant_id = {tenant} AND id = {id} AND password_hash = {hash} AND status = {active} FOR SHARE"
+             WHERE tenant_id = {tenant} AND id = {id} AND password_changed_at IS NOT DISTINCT FROM {changed_at}
+               AND status = {active} FOR SHARE"
         ))
         .await?;
     Ok(row.is_some())
+}
+
+/// Locks the user's row for whoever is about to change it, before anything else that belongs to the user.
+pub(crate) async fn hold(tx: &Tx, tenant: TenantId, id: UserId) -> Result<(), DbErr> {
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "SELECT 1 FROM users WHERE tenant_id = {tenant} AND id = {id} FOR NO KEY UPDATE"
+    ))
+    .await
+    .map(drop)
+}
+
+/// Sets another password, if the account is active and still has the password and address that were read before.
+pub(crate) async fn replace_password(
+    tx: &Tx,
+    tenant: TenantId,
+    seen: &user::Model,
+    hash: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let (id, changed_at, active) = (seen.id, seen.password_changed_at, UserStatus::Active);
+    let address = seen.email_canonical.as_str();
+    let done = tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "UPDATE users SET password_hash = {hash}, password_changed_at = {now}, pending_email = NULL,
+                 updated_at = {now}
+             WHERE tenant_id = {tenant} AND id = {id} AND password_changed_at IS NOT DISTINCT FROM {changed_at}
+               AND email_canonical = {address} AND status = {active}"
+        ))
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Another hash of the same password, unless another password was set meanwhile.
+pub(crate) async fn rehash(tx: &Tx, tenant: TenantId, seen: &user::Model, hash: &str) -> Result<(), DbErr> {
+    let (id, old) = (seen.id, seen.password_hash.as_str());
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "UPDATE users SET password_hash = {hash}
+         WHERE tenant_id = {tenant} AND id = {id} AND password_hash = {old}"
+    ))
+    .await
+    .map(drop)
+}
+
+/// The hashes of the user's last passwords before the present one.
+pub(crate) async fn former_passwords(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    count: u8,
+) -> Result<Vec<String>, DbErr> {
+    former_password::Entity::find()
+        .select_only()
+        .column(former_password::Column::PasswordHash)
+        .filter(former_password::Column::TenantId.eq(tenant))
+        .filter(former_password::Column::UserId.eq(user))
+        .order_by_desc(former_password::Column::CreatedAt)
+        .order_by_desc(former_password::Column::Id)
+        .limit(u64::from(count))
+        .into_tuple()
+        .all(tx)
+        .await
+}
+
+/// Keeps the hash of the password that was just replaced, and as many before it as make up `count`.
+pub(crate) async fn remember_password(
+    change: &Change<'_>,
+    seen: &user::Model,
+    count: u8,
+) -> Result<(), DbErr> {
+    if count > 0 {
+        let row = former_password::ActiveModel {
+            id: Set(change.context.uuid(change.now)),
+            tenant_id: Set(change.tenant),
+            user_id: Set(seen.id),
+            password_hash: Set(seen.password_hash.clone()),
+            created_at: Set(change.now),
+        };
+        row.insert(&change.tx).await?;
+    }
+    let (tenant, user, count) = (change.tenant, seen.id, i64::from(count));
+    change
+        .tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "DELETE FROM former_passwords WHERE tenant_id = {tenant} AND user_id = {user} AND id NOT IN (
+                 SELECT id FROM former_passwords WHERE tenant_id = {tenant} AND user_id = {user}
+                 ORDER BY created_at DESC, id DESC LIMIT {count})"
+        ))
+        .await
+        .map(drop)
+}
+
+/// Notes the address that waits to be proven, if the account is active and still has the password that was read
+/// before.
+pub(crate) async fn set_pending_email(
+    tx: &Tx,
+    tenant: TenantId,
+    seen: &user::Model,
+    written: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let (id, changed_at, active) = (seen.id, seen.password_changed_at, UserStatus::Active);
+    let done = tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "UPDATE users SET pending_email = {written}, updated_at = {now}
+             WHERE tenant_id = {tenant} AND id = {id} AND password_changed_at IS NOT DISTINCT FROM {changed_at}
+               AND status = {active}"
+        ))
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Makes a proven address the user's; `false` if another account has it. The transaction is of no more use then.
+pub(crate) async fn change_email(
+    tx: &Tx,
+    tenant: TenantId,
+    id: UserId,
+    email: &Email,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let (written, canonical) = (email.written(), email.canonical());
+    let done = tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "UPDATE users SET email = {written}, email_canonical = {canonical}, email_verified_at = {now},
+                 pending_email = NULL, updated_at = {now}
+             WHERE tenant_id = {tenant} AND id = {id}"
+        ))
+        .await;
+    match done {
+        Ok(done) => Ok(done.rows_affected() == 1),
+        Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Gives an account whose address is unproven the password and name of a later attempt, and ends what an
@@ -100,15 +240,15 @@ pub(crate) async fn take_over_unverified(
     let taken = tx
         .execute_raw(raw_sql!(
             Postgres,
-            "UPDATE users SET password_hash = {hash}, name = {name}, updated_at = {now}
+            "UPDATE users SET password_hash = {hash}, password_changed_at = {now}, name = {name},
+                 pending_email = NULL, updated_at = {now}
              WHERE tenant_id = {tenant} AND id = {id} AND email_verified_at IS NULL"
         ))
         .await?;
     if taken.rows_affected() == 1 {
         tx.execute_raw(raw_sql!(
             Postgres,
-            "DELETE FROM one_time_tokens
-             WHERE tenant_id = {tenant} AND subject_id = {id} AND purpose = 'verify_email'"
+            "DELETE FROM one_time_tokens WHERE tenant_id = {tenant} AND subject_id = {id}"
         ))
         .await?;
     }

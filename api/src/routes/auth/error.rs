@@ -3,10 +3,12 @@
 use latchkey_shared::{
     auth::{LoginError, RegisterError, VerifyError},
     session::RefreshError,
-    user::WeakPassword,
 };
 
-use crate::problem::{Failure, FieldError, ProblemCode};
+use crate::{
+    problem::{Failure, FieldError, ProblemCode},
+    routes::passwords::error::new_password,
+};
 
 impl From<LoginError> for Failure {
     fn from(error: LoginError) -> Self {
@@ -32,25 +34,12 @@ impl From<RegisterError> for Failure {
                 ProblemCode::RegistrationClosed,
                 "This tenant takes only those it invites.",
             ),
-            RegisterError::WeakPassword(weak) => weak.into(),
+            RegisterError::Password(error) => new_password("/password", error),
             RegisterError::EmailTaken => {
                 Self::new(ProblemCode::EmailTaken, "The e-mail address has an account.")
             }
-            RegisterError::Busy => busy(),
             RegisterError::Internal(error) => error.into(),
         }
-    }
-}
-
-impl From<WeakPassword> for Failure {
-    fn from(weak: WeakPassword) -> Self {
-        let code = match weak {
-            WeakPassword::TooShort => "too_short",
-            WeakPassword::TooLong => "too_long",
-            WeakPassword::IsAddress => "is_address",
-        };
-        let field = FieldError::new("/password", code, weak.to_string());
-        Self::fields(ProblemCode::ValidationFailed, vec![field])
     }
 }
 

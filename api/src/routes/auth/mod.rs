@@ -10,10 +10,11 @@ use latchkey_shared::{
 use poem::web::Data;
 use poem_openapi::OpenApi;
 
+pub(in crate::routes) use self::model::SentView;
 pub use self::model::UserView;
 use self::model::{
-    LoginRequest, MeView, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SentView,
-    SessionTokens, VerifiedView, VerifyRequest,
+    LoginRequest, MeView, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SessionTokens,
+    VerifiedView, VerifyRequest,
 };
 use super::Tag;
 use crate::{
@@ -47,7 +48,7 @@ impl AuthApi {
 
     /// Prove an address
     ///
-    /// Takes the token from the mail. Nobody is signed in by it.
+    /// Takes the token from the mail, that of a registration or of a change of address. Nobody is signed in by it.
     #[oai(path = "/email/verify", method = "post", operation_id = "verifyEmail")]
     async fn verify_email(
         &self,
@@ -133,8 +134,13 @@ impl AuthApi {
 
 /// The address in the field `email`.
 fn email(text: &str) -> Result<Email, Failure> {
+    address("/email", text)
+}
+
+/// The address in the field at `pointer`.
+pub(in crate::routes) fn address(pointer: &str, text: &str) -> Result<Email, Failure> {
     Email::parse(text).map_err(|error| {
-        let field = FieldError::new("/email", "invalid_format", error.to_string());
+        let field = FieldError::new(pointer, "invalid_format", error.to_string());
         Failure::fields(ProblemCode::ValidationFailed, vec![field])
     })
 }

@@ -127,7 +127,7 @@ enum RegisteredStatus {
 
 /// A mail is on its way, if the address takes one.
 #[derive(Object)]
-pub(super) struct SentView {
+pub(in crate::routes) struct SentView {
     status: SentStatus,
 }
 
@@ -138,7 +138,7 @@ enum SentStatus {
 }
 
 impl SentView {
-    pub(super) fn verification() -> Self {
+    pub(in crate::routes) fn verification() -> Self {
         Self {
             status: SentStatus::VerificationSent,
         }

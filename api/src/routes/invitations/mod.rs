@@ -9,10 +9,8 @@ use poem_openapi::{Object, OpenApi};
 
 use super::{
     Tag,
-    auth::{
-        UserView,
-        error::{busy, invalid_token},
-    },
+    auth::{UserView, error::invalid_token},
+    passwords::error::new_password,
 };
 use crate::{
     extract::{ClientOrigin, Json},
@@ -78,8 +76,7 @@ impl From<AcceptError> for Failure {
     fn from(error: AcceptError) -> Self {
         match error {
             AcceptError::InvalidToken => invalid_token(),
-            AcceptError::WeakPassword(weak) => weak.into(),
-            AcceptError::Busy => busy(),
+            AcceptError::Password(error) => new_password("/password", error),
             AcceptError::Internal(error) => error.into(),
         }
     }
