@@ -12,6 +12,7 @@
 //! | 4 | [`lockout`] [`rbac`] [`tenant`] [`user`] | who there is |
 //! | 5 | [`device`] [`mfa`] [`session`] | what they hold |
 //! | 6 | [`auth`] | how they get in |
+//! | 7 | [`privacy`] | what is known of them, and how it is forgotten |
 //!
 //! A feature folder holds *pure* files named after their concept, a `service.rs` with the verbs (transaction
 //! borders, audit, outbox) and a `store.rs` with all the SQL.
@@ -35,6 +36,7 @@ pub mod page;
 pub mod permission;
 pub mod postgres;
 pub mod principal;
+pub mod privacy;
 pub mod queue;
 pub mod random;
 pub mod rbac;

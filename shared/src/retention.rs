@@ -1,4 +1,4 @@
-//! What is deleted once nothing can ask for it any more.
+//! What is deleted once nothing can ask for it any more, or may.
 //!
 //! Every statement deletes a bounded number of rows, so that none holds locks for long; the caller comes again
 //! until there is nothing left.
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbErr, raw_sql};
 
-use crate::{context::Context, postgres::CrossTenant};
+use crate::{context::Context, outbox, postgres::CrossTenant};
 
 /// Ended sessions stay for a month more, for whoever asks where an account was used.
 const SESSION_HISTORY: Duration = Duration::from_hours(30 * 24);
@@ -49,5 +49,8 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
         most = most.max(tx.execute_raw(statement).await?.rows_affected());
         tx.commit().await?;
     }
+    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+    most = most.max(outbox::erase_marked(&tx, None, limit).await?);
+    tx.commit().await?;
     Ok(most)
 }

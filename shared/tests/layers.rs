@@ -32,6 +32,7 @@ const LAYERS: &[&[&str]] = &[
     &["lockout", "rbac", "tenant", "user"],
     &["device", "mfa", "session"],
     &["auth"],
+    &["privacy"],
 ];
 
 #[test]

@@ -15,7 +15,7 @@ pub mod users;
 pub mod webhooks;
 
 use latchkey_shared::page::{InvalidCursor, PageRequest};
-use poem_openapi::Tags;
+use poem_openapi::{Tags, types::MaybeUndefined};
 
 use crate::problem::{Failure, ProblemCode};
 
@@ -24,14 +24,28 @@ use crate::problem::{Failure, ProblemCode};
 pub enum Tag {
     /// Accounts, sign-in and sessions.
     Auth,
+    /// One's own account: profile, export and deletion.
+    Account,
     /// Joining a tenant.
     Invitations,
     /// Isolated populations; for the platform's administrators.
     Tenants,
+    /// What a tenant decides for itself.
+    Settings,
     /// Endpoints, events and deliveries.
     Webhooks,
     /// Whether the server works.
     Health,
+}
+
+/// A field of a PATCH: absent is `None`, null is `Some(None)`.
+#[expect(clippy::option_option, reason = "the three states of a field in a PATCH")]
+fn changed<T>(field: MaybeUndefined<T>) -> Option<Option<T>> {
+    match field {
+        MaybeUndefined::Undefined => None,
+        MaybeUndefined::Null => Some(None),
+        MaybeUndefined::Value(value) => Some(Some(value)),
+    }
 }
 
 /// The page that a list's parameters ask for.

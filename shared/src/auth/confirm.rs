@@ -14,7 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// [`LoginError::InvalidCredentials`] for a wrong password and for a lock alike; [`LoginError::Busy`].
-pub(super) async fn confirm_password(
+pub(crate) async fn confirm_password(
     auth: &Auth,
     tenant: &Tenant,
     caller: &Principal,

@@ -19,6 +19,7 @@ mod evenly;
 mod login;
 mod password;
 pub mod policy;
+mod profile;
 mod refresh;
 mod register;
 mod reset_password;
@@ -27,6 +28,7 @@ mod verify;
 use std::sync::Arc;
 
 use self::breach::{BreachFileError, BreachRange, Breaches};
+pub(crate) use self::confirm::confirm_password;
 pub use self::{
     accept::{Accept, AcceptError, accept_invitation},
     account::{Account, Accounts},
@@ -35,6 +37,7 @@ pub use self::{
     change_password::{ChangePasswordError, change_password},
     login::{Login, LoginError, login},
     password::NewPasswordError,
+    profile::{ProfilePatch, update_profile},
     refresh::{logout, refresh},
     register::{Register, RegisterError, Registered, register},
     reset_password::{ResetPasswordError, forgot_password, reset_password},

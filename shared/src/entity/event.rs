@@ -21,6 +21,8 @@ pub struct Model {
     pub body: String,
     /// Whose data the body holds, if any user's.
     pub user_id: Option<UserId>,
+    /// The data is to be erased once no delivery is under way.
+    pub erase: bool,
     /// When it was made.
     pub created_at: DateTimeUtc,
 }

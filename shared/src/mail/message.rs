@@ -14,6 +14,9 @@ use crate::{
 pub struct Message {
     /// The recipient's address.
     pub to: String,
+    /// Where answers go, if anywhere. A process of an older version does not write it.
+    #[serde(default)]
+    pub reply_to: Option<String>,
     /// One line.
     pub subject: String,
     /// The plain-text part.

@@ -1,5 +1,8 @@
 //! Mail: written by a change, sent by the worker.
 //!
+//! What is to be told is a [`Letter`] of one [`Kind`]. A kind is one short file of words in `templates/`, put into the
+//! layout that all share, or a template of the tenant's own (see [`custom`]).
+//!
 //! A mail is rendered here, sealed under its row's id and committed with the change that caused it. It is then
 //! `pending` until the mail server has taken it (`succeeded`) or the schedule of attempts has ended (`failed`);
 //! either end wipes the sealed text.
@@ -8,14 +11,26 @@
 //! configured public URL; a token or an address that can be read in a dump of the database; a line break from a
 //! name or an address that becomes a header.
 
+mod brand;
+pub mod custom;
+mod kind;
 mod letter;
 mod message;
+mod render;
+mod values;
+mod words;
 pub mod work;
 
 use sea_orm::{ActiveModelTrait, ActiveValue::Set};
-use serde::{Deserialize, Serialize};
 
-pub use self::{letter::Letter, message::Message};
+use self::values::{Occasion, Values};
+pub use self::{
+    brand::{Brand, Branding},
+    kind::{Kind, Variable},
+    letter::Letter,
+    message::Message,
+    render::{Part, Rendered, TemplateFault, What},
+};
 use crate::{
     context::Change,
     crypto::seal::seal,
@@ -24,37 +39,6 @@ use crate::{
     id::{MailId, UserId},
     queue::Lane,
 };
-
-/// In whose name a mail goes out.
-#[derive(Clone, Copy, Debug)]
-pub struct Brand<'a> {
-    /// The tenant's name.
-    pub name: &'a str,
-    /// How its mails look.
-    pub branding: Option<&'a Branding>,
-}
-
-impl<'a> Brand<'a> {
-    /// A name alone.
-    #[must_use]
-    pub const fn named(name: &'a str) -> Self {
-        Self { name, branding: None }
-    }
-}
-
-/// How a tenant's mails look. What is not chosen looks like ours.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Branding {
-    /// Stands in the place of the tenant's name.
-    pub product_name: Option<String>,
-    /// `#rrggbb`, of buttons and links.
-    pub accent_color: Option<String>,
-    /// An https URL.
-    pub logo_url: Option<String>,
-    /// Where replies go.
-    pub support_email: Option<String>,
-}
 
 /// Who gets a mail.
 #[derive(Clone, Copy, Debug)]
@@ -94,14 +78,14 @@ pub async fn queue(
 ) -> Result<MailId, Internal> {
     let context = change.context;
     let id = MailId(context.uuid(change.now));
-    let message = letter::render(&context.config.server.public_url, brand.name, to.address, &letter)?;
+    let message = write(change, brand, to.address, &letter).await?;
     let plain = serde_json::to_vec(&message)?;
     let sealed = seal(&context.config.secrets.data_keys, id.0, &plain, &*context.random)?;
     let row = mail::ActiveModel {
         id: Set(id),
         tenant_id: Set(change.tenant),
         user_id: Set(to.user),
-        kind: Set(letter.kind().to_owned()),
+        kind: Set(letter.kind().as_str().to_owned()),
         sealed: Set(sealed),
         state: Set(MailState::Pending),
         attempts: Set(0),
@@ -116,4 +100,42 @@ pub async fn queue(
     row.insert(&change.tx).await?;
     change.enqueue(Lane::Mail, id.0);
     Ok(id)
+}
+
+/// The mail in the tenant's own words, or in ours.
+async fn write(
+    change: &Change<'_>,
+    brand: Brand<'_>,
+    to: &str,
+    letter: &Letter,
+) -> Result<Message, Internal> {
+    let kind = letter.kind();
+    let occasion = Occasion {
+        public_url: &change.context.config.server.public_url,
+        brand,
+        to,
+        origin: change.origin,
+        now: change.now,
+    };
+    let values = Values::of(occasion, letter);
+    let kept = custom::store::find(&change.tx, change.tenant, kind).await?;
+    let own = kept.and_then(|kept| {
+        render::custom(kind, &kept.template, &values)
+            .inspect_err(|fault| {
+                let (tenant, kind) = (change.tenant, kind.as_str());
+                tracing::warn!(%tenant, kind, %fault, "a tenant's mail template failed; ours is sent");
+            })
+            .ok()
+    });
+    let Rendered { subject, text, html } = match own {
+        Some(own) => own,
+        None => render::ours(kind, &values)?,
+    };
+    Ok(Message {
+        to: to.to_owned(),
+        reply_to: brand.support_email().map(str::to_owned),
+        subject,
+        text,
+        html,
+    })
 }

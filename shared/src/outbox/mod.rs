@@ -7,6 +7,7 @@
 //! What must never happen: an event of a change that did not commit; a change without its event; a body that is
 //! made anew for a second attempt.
 
+mod erase;
 mod event_type;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -14,6 +15,7 @@ use sea_orm::{FromQueryResult, raw_sql};
 use serde::Serialize;
 use uuid::Uuid;
 
+pub(crate) use self::erase::erase_marked;
 pub use self::event_type::{EventType, InvalidEventType, MAX_NAME, OwnEventType, is_subscribable};
 use crate::{
     context::Change,

@@ -69,6 +69,16 @@ pub(crate) async fn assign(change: &Change<'_>, user: UserId, roles: &[RoleId]) 
     store::assign(&change.tx, change.tenant, user, roles, change.now).await
 }
 
+/// Whether nobody else who may sign in owns the tenant. Of owners who leave at once each waits here for the one
+/// before, until the transaction ends.
+pub(crate) async fn is_last_owner(change: &Change<'_>, user: UserId) -> Result<bool, DbErr> {
+    let owner = Builtin::Owner.as_str();
+    let Some(role) = store::hold_if_assigned(&change.tx, change.tenant, owner, user).await? else {
+        return Ok(false);
+    };
+    store::is_only_active_holder(&change.tx, change.tenant, role, user).await
+}
+
 /// What the user holds in the tenant.
 pub(crate) async fn held(tx: &Tx, tenant: TenantId, is_platform: bool, user: UserId) -> Result<Held, DbErr> {
     let rows = store::held(tx, tenant, user).await?;

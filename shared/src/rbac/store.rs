@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::Builtin;
 use crate::{
-    entity::role,
+    entity::{UserStatus, role},
     id::{RoleId, TenantId, UserId},
     postgres::Tx,
 };
@@ -78,4 +78,47 @@ pub(super) async fn held(tx: &Tx, tenant: TenantId, user: UserId) -> Result<Vec<
     ))
     .all(tx)
     .await
+}
+
+/// The built-in role, locked against other callers of this, if the user holds it.
+pub(super) async fn hold_if_assigned(
+    tx: &Tx,
+    tenant: TenantId,
+    name: &str,
+    user: UserId,
+) -> Result<Option<RoleId>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Held {
+        id: RoleId,
+    }
+    let held = Held::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT r.id FROM roles r
+         WHERE r.tenant_id = {tenant} AND r.builtin AND r.name = {name} AND EXISTS (
+             SELECT FROM role_assignments a
+             WHERE a.tenant_id = r.tenant_id AND a.role_id = r.id AND a.user_id = {user})
+         FOR NO KEY UPDATE"
+    ))
+    .one(tx)
+    .await?;
+    Ok(held.map(|held| held.id))
+}
+
+pub(super) async fn is_only_active_holder(
+    tx: &Tx,
+    tenant: TenantId,
+    role: RoleId,
+    user: UserId,
+) -> Result<bool, DbErr> {
+    let active = UserStatus::Active;
+    let other = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT 1 AS other FROM role_assignments a
+             JOIN users u ON u.tenant_id = a.tenant_id AND u.id = a.user_id
+             WHERE a.tenant_id = {tenant} AND a.role_id = {role} AND a.user_id <> {user} AND u.status = {active}
+             LIMIT 1"
+        ))
+        .await?;
+    Ok(other.is_none())
 }

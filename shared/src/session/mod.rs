@@ -45,6 +45,8 @@ pub enum RevokeReason {
     PasswordChanged,
     /// The password was reset by mail.
     PasswordReset,
+    /// Its user deleted the account.
+    AccountDeleted,
 }
 
 impl RevokeReason {
@@ -55,6 +57,7 @@ impl RevokeReason {
             Self::AccountTakenOver => "account_taken_over",
             Self::PasswordChanged => "password_changed",
             Self::PasswordReset => "password_reset",
+            Self::AccountDeleted => "account_deleted",
         }
     }
 }

@@ -268,6 +268,24 @@ pub(crate) async fn live_sessions(tx: &Tx, tenant: TenantId, id: UserId) -> Resu
         .await
 }
 
+/// Gives the user another name; nothing if that is the name already, or the user is gone.
+pub(crate) async fn rename(
+    tx: &Tx,
+    tenant: TenantId,
+    id: UserId,
+    name: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<Option<user::Model>, DbErr> {
+    user::Entity::find()
+        .from_raw_sql(raw_sql!(
+            Postgres,
+            "UPDATE users SET name = {name}, updated_at = {now}
+             WHERE tenant_id = {tenant} AND id = {id} AND name IS DISTINCT FROM {name} RETURNING *"
+        ))
+        .one(tx)
+        .await
+}
+
 /// Marks the address as proven, if it still is the user's; says whether it was.
 pub(crate) async fn verify_email(
     tx: &Tx,

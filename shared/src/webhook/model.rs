@@ -124,6 +124,7 @@ impl From<event::Model> for Event {
             event_type,
             body,
             user_id: _,
+            erase: _,
             created_at,
         } = row;
         // Nothing but `outbox` writes bodies, and it writes an object with an object in it.

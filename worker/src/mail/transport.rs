@@ -110,6 +110,7 @@ impl Transport {
     fn mail(&self, id: MailId, now: DateTime<Utc>, message: &Message) -> Result<lettre::Message, SendError> {
         let Message {
             to,
+            reply_to,
             subject,
             text,
             html,
@@ -117,7 +118,12 @@ impl Transport {
         let to: Address = to.parse().map_err(|_| SendError::Recipient)?;
         // RFC 3834: keeps absence notes from being sent back.
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
-        lettre::Message::builder()
+        let mut builder = lettre::Message::builder();
+        // Nobody loses a mail because of where its answer would go.
+        if let Some(address) = reply_to.as_ref().and_then(|address| address.parse().ok()) {
+            builder = builder.reply_to(Mailbox::new(None, address));
+        }
+        builder
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
             .subject(subject)

@@ -13,8 +13,8 @@ use poem_openapi::OpenApi;
 pub(in crate::routes) use self::model::SentView;
 pub use self::model::UserView;
 use self::model::{
-    LoginRequest, MeView, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SessionTokens,
-    VerifiedView, VerifyRequest,
+    LoginRequest, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SessionTokens, VerifiedView,
+    VerifyRequest,
 };
 use super::Tag;
 use crate::{
@@ -122,13 +122,6 @@ impl AuthApi {
     ) -> ApiResult<NoContent, SignedIn> {
         auth::logout(auth, &caller.principal, &origin).await?;
         Ok(NoContent)
-    }
-
-    /// Who am I
-    #[expect(clippy::unused_async, reason = "the framework awaits every handler")]
-    #[oai(path = "/me", method = "get", operation_id = "getMe")]
-    async fn me(&self, Bearer(caller): Bearer) -> ApiResult<Reply<MeView>, SignedIn> {
-        Ok(Reply((&*caller.account).into()))
     }
 }
 

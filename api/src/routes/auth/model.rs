@@ -1,8 +1,8 @@
 //! The shapes of accounts, sign-in and sessions.
 
 use latchkey_shared::{
-    auth::{Account, Login, Register, Registered, SignedIn},
-    entity::{TenantStatus, UserStatus},
+    auth::{Login, Register, Registered, SignedIn},
+    entity::UserStatus,
     secret::Secret,
     user::User,
 };
@@ -331,54 +331,6 @@ impl From<User> for UserView {
             },
             created_at: created_at.into(),
             updated_at: updated_at.into(),
-        }
-    }
-}
-
-/// The caller's tenant, in short.
-#[derive(Object)]
-struct TenantRef {
-    id: Uuid,
-    slug: String,
-    name: String,
-    status: TenantStatusRef,
-}
-
-#[derive(Enum)]
-#[oai(rename_all = "snake_case")]
-enum TenantStatusRef {
-    Active,
-    Suspended,
-}
-
-/// The caller.
-#[derive(Object)]
-#[oai(rename = "Me")]
-pub(super) struct MeView {
-    user: UserView,
-    tenant: TenantRef,
-    /// The names of the roles held.
-    roles: Vec<String>,
-    /// What they grant together.
-    permissions: Vec<String>,
-}
-
-impl From<&Account> for MeView {
-    fn from(account: &Account) -> Self {
-        let tenant = &account.tenant;
-        Self {
-            user: account.user.clone().into(),
-            tenant: TenantRef {
-                id: tenant.id.0,
-                slug: tenant.slug.clone(),
-                name: tenant.name.clone(),
-                status: match tenant.status {
-                    TenantStatus::Active => TenantStatusRef::Active,
-                    TenantStatus::Suspended => TenantStatusRef::Suspended,
-                },
-            },
-            roles: account.roles.clone(),
-            permissions: account.permissions.iter().map(str::to_owned).collect(),
         }
     }
 }

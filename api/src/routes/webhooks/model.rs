@@ -13,7 +13,7 @@ use poem_openapi::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{json_object::JsonObject, time::Timestamp};
+use crate::{json_object::JsonObject, routes::changed, time::Timestamp};
 
 /// An endpoint to be.
 #[derive(Object)]
@@ -100,16 +100,6 @@ impl From<UpdateEndpointRequest> for EndpointPatch {
             headers: changed(headers).map(|headers| headers.unwrap_or_default().into_iter().collect()),
             enabled,
         }
-    }
-}
-
-/// Absent is `None`, null is `Some(None)`.
-#[expect(clippy::option_option, reason = "the three states of a field in a PATCH")]
-fn changed<T>(field: MaybeUndefined<T>) -> Option<Option<T>> {
-    match field {
-        MaybeUndefined::Undefined => None,
-        MaybeUndefined::Null => Some(None),
-        MaybeUndefined::Value(value) => Some(Some(value)),
     }
 }
 

@@ -1,0 +1,456 @@
+//! What each column of each table holds, and what becomes of it. Pure.
+//!
+//! Tables stand in the order in which they are erased: what names another row before that row, and refresh tokens
+//! before sessions before users, which is the order in which a refresh locks them.
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Something about a person: exported, and erased.
+    Personal,
+    /// The id of a row: exported; it says nothing once that row is gone.
+    Reference,
+    /// States, counts and times: exported; they say nothing by themselves.
+    Operational,
+    /// A credential, its hash, or text that is sealed: never exported beyond whether it is there, and erased.
+    Secret,
+    /// Something about the user that stays, for the reason the table gives: exported.
+    Retained,
+    /// As [`Self::Retained`], and exported only where the user acted: elsewhere it is about whoever did.
+    RetainedOfActor,
+}
+
+/// What becomes of a user's rows when the account is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// They go.
+    Delete,
+    /// They stay without what was the user's: the assignments of an `UPDATE`.
+    Update(&'static str),
+    /// They stay, for this reason.
+    Stay(&'static str),
+}
+
+/// A table.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Which of the tenant's rows are a user's, in SQL over `t`: `$2` is the user's id, `$3` the canonical address,
+    /// `$4` what failures to sign in are counted under. None where no row is any user's.
+    pub rows: Option<&'static str>,
+    /// Newest first by this column.
+    pub newest: &'static str,
+    /// What becomes of them.
+    pub ending: Ending,
+    /// Its columns by class.
+    pub columns: &'static [(Class, &'static [&'static str])],
+}
+
+use Class::{Operational, Personal, Reference, Retained, RetainedOfActor, Secret};
+
+/// The user's own rows in a table with a `user_id`.
+const OWN: Option<&str> = Some("t.user_id = $2");
+
+/// Every table.
+pub const TABLES: &[Table] = &[
+    Table {
+        name: "refresh_tokens",
+        rows: Some("t.session_id IN (SELECT s.id FROM sessions s WHERE s.tenant_id = $1 AND s.user_id = $2)"),
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["tenant_id", "session_id"]),
+            (Operational, &["created_at", "expires_at", "used_at"]),
+            (Secret, &["hash"]),
+        ],
+    },
+    Table {
+        name: "sessions",
+        rows: OWN,
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["id", "tenant_id", "user_id", "device_id"]),
+            (Personal, &["address", "user_agent", "device_label"]),
+            (
+                Operational,
+                &[
+                    "methods",
+                    "authenticated_at",
+                    "last_seen_at",
+                    "created_at",
+                    "expires_at",
+                    "revoked_at",
+                    "revoke_reason",
+                ],
+            ),
+        ],
+    },
+    Table {
+        name: "mfa_challenges",
+        rows: OWN,
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["tenant_id", "user_id", "device_id"]),
+            (Operational, &["created_at", "expires_at"]),
+            (Secret, &["hash"]),
+        ],
+    },
+    Table {
+        name: "recovery_codes",
+        rows: OWN,
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["tenant_id", "user_id"]),
+            (Operational, &["created_at"]),
+            (Secret, &["hash"]),
+        ],
+    },
+    Table {
+        name: "totp_factors",
+        rows: OWN,
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["id", "tenant_id", "user_id"]),
+            (Operational, &["last_step", "created_at", "confirmed_at"]),
+            (Secret, &["sealed"]),
+        ],
+    },
+    Table {
+        name: "lockouts",
+        rows: Some("t.credential = ANY($4)"),
+        newest: "last_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["tenant_id"]),
+            (
+                Operational,
+                &[
+                    "failures",
+                    "first_at",
+                    "last_at",
+                    "locked_until",
+                    "told_at",
+                    "expires_at",
+                ],
+            ),
+            (Secret, &["credential"]),
+        ],
+    },
+    Table {
+        name: "devices",
+        rows: OWN,
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["id", "tenant_id", "user_id"]),
+            (Personal, &["label"]),
+            (
+                Operational,
+                &["created_at", "last_seen_at", "expires_at", "trusted_until"],
+            ),
+            (Secret, &["hash"]),
+        ],
+    },
+    Table {
+        name: "former_passwords",
+        rows: OWN,
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["id", "tenant_id", "user_id"]),
+            (Operational, &["created_at"]),
+            (Secret, &["password_hash"]),
+        ],
+    },
+    Table {
+        name: "one_time_tokens",
+        rows: Some(
+            "t.subject_id = $2 OR t.subject_id IN (
+                 SELECT i.id FROM invitations i WHERE i.tenant_id = $1 AND i.email_canonical = $3)",
+        ),
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["tenant_id", "subject_id"]),
+            (Personal, &["address"]),
+            (Operational, &["purpose", "created_at", "expires_at"]),
+            (Secret, &["hash"]),
+        ],
+    },
+    Table {
+        name: "invitations",
+        rows: Some("t.email_canonical = $3"),
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["id", "tenant_id", "role_ids", "invited_by"]),
+            (Personal, &["email", "email_canonical"]),
+            (Operational, &["created_at", "accepted_at"]),
+        ],
+    },
+    Table {
+        name: "role_assignments",
+        rows: OWN,
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["tenant_id", "user_id", "role_id"]),
+            (Operational, &["created_at"]),
+        ],
+    },
+    Table {
+        name: "mails",
+        rows: OWN,
+        newest: "created_at",
+        // What is under way still arrives: a notice of what somebody did before they deleted the account, too.
+        // The sealed text is wiped once it has, or is given up.
+        ending: Ending::Update("user_id = NULL"),
+        columns: &[
+            (Reference, &["id", "tenant_id", "user_id"]),
+            (
+                Operational,
+                &[
+                    "kind",
+                    "state",
+                    "attempts",
+                    "last_error",
+                    "next_attempt_at",
+                    "sweep_at",
+                    "lease_until",
+                    "generation",
+                    "created_at",
+                    "finished_at",
+                ],
+            ),
+            (Secret, &["sealed"]),
+        ],
+    },
+    Table {
+        name: "events",
+        rows: OWN,
+        newest: "id",
+        // `outbox::erase_marked` does the rest.
+        ending: Ending::Update("erase = true"),
+        columns: &[
+            (Reference, &["id", "tenant_id", "user_id"]),
+            (Personal, &["body"]),
+            (Operational, &["type", "erase", "created_at"]),
+        ],
+    },
+    Table {
+        name: "audit_events",
+        rows: Some("t.actor_id = $2 OR t.target_id = $2"),
+        newest: "id",
+        ending: Ending::Stay(
+            "Evidence of who did what must outlive who did it: nobody could show how an account came to be \
+             deleted. The rows hold the ids of the account and its network addresses, and end with the audit \
+             trail's own retention.",
+        ),
+        columns: &[
+            (Reference, &["id", "tenant_id"]),
+            (Operational, &["created_at", "action", "outcome"]),
+            (
+                Retained,
+                &["actor_kind", "actor_id", "target_kind", "target_id", "detail"],
+            ),
+            (RetainedOfActor, &["address", "request_id"]),
+        ],
+    },
+    Table {
+        name: "users",
+        rows: Some("t.id = $2"),
+        newest: "created_at",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["id", "tenant_id"]),
+            (Personal, &["email", "email_canonical", "name", "pending_email"]),
+            (
+                Operational,
+                &[
+                    "status",
+                    "email_verified_at",
+                    "password_changed_at",
+                    "created_at",
+                    "updated_at",
+                ],
+            ),
+            (Secret, &["password_hash"]),
+        ],
+    },
+    Table {
+        name: "signals",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay("Ids alone, for the lifetime of an access token."),
+        columns: &[
+            (Reference, &["id", "tenant_id", "subject_id"]),
+            (Operational, &["kind", "created_at", "expires_at"]),
+        ],
+    },
+    Table {
+        name: "deliveries",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay("Ids and times: what was sent stands in the event, and goes with it."),
+        columns: &[
+            (Reference, &["id", "tenant_id", "event_id", "endpoint_id"]),
+            (
+                Operational,
+                &[
+                    "event_type",
+                    "state",
+                    "attempts",
+                    "next_attempt_at",
+                    "sweep_at",
+                    "lease_until",
+                    "generation",
+                    "created_at",
+                    "finished_at",
+                ],
+            ),
+        ],
+    },
+    Table {
+        name: "attempts",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay(
+            "Of the tenant's own servers. What they answered might repeat what they were sent, and is erased with \
+             the event.",
+        ),
+        columns: &[
+            (Reference, &["id", "tenant_id", "delivery_id"]),
+            (
+                Operational,
+                &[
+                    "number",
+                    "started_at",
+                    "duration_ms",
+                    "outcome",
+                    "status",
+                    "error_class",
+                    "error_detail",
+                    "address",
+                ],
+            ),
+            (Secret, &["response_headers", "response_body"]),
+        ],
+    },
+    Table {
+        name: "roles",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay("The tenant's."),
+        columns: &[
+            (Reference, &["id", "tenant_id"]),
+            (Operational, &["name", "builtin", "permissions", "created_at"]),
+        ],
+    },
+    Table {
+        name: "webhook_endpoints",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay("The tenant's."),
+        columns: &[
+            (Reference, &["id", "tenant_id"]),
+            (
+                Operational,
+                &[
+                    "url",
+                    "description",
+                    "event_types",
+                    "header_names",
+                    "enabled",
+                    "disabled_reason",
+                    "created_at",
+                    "updated_at",
+                    "deleted_at",
+                ],
+            ),
+            (Secret, &["sealed_headers", "sealed_secret"]),
+        ],
+    },
+    Table {
+        name: "mail_templates",
+        rows: None,
+        newest: "updated_at",
+        ending: Ending::Stay("The tenant's."),
+        columns: &[
+            (Reference, &["tenant_id"]),
+            (Operational, &["kind", "subject", "text", "html", "updated_at"]),
+        ],
+    },
+    Table {
+        name: "tenant_domains",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay("The tenant's."),
+        columns: &[
+            (Reference, &["id", "tenant_id"]),
+            (Operational, &["domain", "verified_at", "created_at"]),
+        ],
+    },
+    Table {
+        name: "tenants",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay("An organisation, not a person."),
+        columns: &[
+            (Reference, &["id"]),
+            (
+                Operational,
+                &["slug", "name", "status", "settings", "created_at", "updated_at"],
+            ),
+        ],
+    },
+    Table {
+        name: "seaql_migrations",
+        rows: None,
+        newest: "version",
+        ending: Ending::Stay("Which changes the schema has seen."),
+        columns: &[(Operational, &["version", "applied_at"])],
+    },
+];
+
+impl Table {
+    /// Its columns, each with its class.
+    pub fn columns(&self) -> impl Iterator<Item = (&'static str, Class)> {
+        self.columns
+            .iter()
+            .flat_map(|(class, names)| names.iter().map(|name| (*name, *class)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_users_and_personal_goes_or_is_overwritten() {
+        for table in TABLES.iter().filter(|table| table.rows.is_some()) {
+            if matches!(table.ending, Ending::Stay(_)) {
+                for (column, class) in table.columns() {
+                    assert!(
+                        !matches!(class, Personal | Secret),
+                        "{}.{column} would stay",
+                        table.name
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_personal_is_nobodys() {
+        for table in TABLES.iter().filter(|table| table.rows.is_none()) {
+            for (column, class) in table.columns() {
+                assert!(class != Personal, "{}.{column} belongs to someone", table.name);
+            }
+        }
+    }
+}
