@@ -4,7 +4,7 @@ use std::{path::Path, process::Stdio};
 
 use latchkey_shared::{
     id::MailId,
-    mail::{self, Brand, Letter, To},
+    mail::{self, Brand, Branding, Kind, Letter, To},
     principal::{Actor, Origin},
     secret::Secret,
 };
@@ -17,13 +17,17 @@ use tokio::{
 use crate::world::World;
 
 async fn send(world: &World, to: &str, letter: Letter) -> MailId {
+    send_as(world, Brand::named("Acmé GmbH"), to, letter).await
+}
+
+async fn send_as(world: &World, brand: Brand<'_>, to: &str, letter: Letter) -> MailId {
     let origin = Origin::default();
     let mut change = world
         .context()
         .change(world.tenant, Actor::System, &origin)
         .await
         .unwrap();
-    let id = mail::queue(&mut change, Brand::named("Acmé GmbH"), To::address(to), letter)
+    let id = mail::queue(&mut change, brand, To::address(to), letter)
         .await
         .unwrap();
     change.commit().await.unwrap();
@@ -136,6 +140,84 @@ async fn a_mail_server_gets_the_mail_and_one_that_puts_it_off_gets_it_again() {
         id,
         "greylisted@example.com",
     );
+    worker.stop().await;
+}
+
+/// Every kind, the page that its link opens, and whether a token goes along. A kind that is added must be added here.
+const KINDS: &[(&str, &str, bool)] = &[
+    ("verify_email", "verify-email", true),
+    ("already_registered", "login", false),
+    ("invitation", "accept-invitation", true),
+    ("reset_password", "reset-password", true),
+    ("password_changed", "forgot-password", false),
+    ("password_reset", "forgot-password", false),
+    ("change_email", "verify-email", true),
+    ("email_change_requested", "forgot-password", false),
+    ("email_changed", "", false),
+    ("account_locked", "unlock", true),
+    ("mfa_enabled", "forgot-password", false),
+    ("mfa_disabled", "forgot-password", false),
+    ("recovery_codes_replaced", "forgot-password", false),
+    ("recovery_code_used", "forgot-password", false),
+    ("account_deleted", "", false),
+];
+
+#[tokio::test]
+async fn every_kind_of_mail_arrives_over_smtp_whole() {
+    let known: Vec<&str> = KINDS.iter().map(|(kind, ..)| *kind).collect();
+    let all: Vec<&str> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+    assert_eq!(all, known, "this test must know every kind");
+
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, port) = smtp_server(directory.path()).await;
+    let url = format!("smtp://127.0.0.1:{port}");
+    let world = World::with(&[("mail.transport", "smtp"), ("mail.smtp_url", &url)]).await;
+    let worker = world.worker().await;
+    let branding = Branding {
+        product_name: Some("Rocket".to_owned()),
+        support_email: Some("help@acme.test".to_owned()),
+        ..Branding::default()
+    };
+    let brand = Brand {
+        name: "Acme",
+        branding: Some(&branding),
+    };
+    for (kind, page, token) in KINDS {
+        let to = format!("{kind}@example.com");
+        let letter = Letter::sample(Kind::parse(kind).unwrap());
+        let id = send_as(&world, brand, &to, letter).await;
+        let mail = Mailbox::new(directory.path()).wait(&to, 1).await;
+        let header = |name: &str| {
+            mail.header(name)
+                .unwrap_or_else(|| panic!("{kind} has no {name}"))
+        };
+        assert_eq!(header("To"), to);
+        assert_eq!(header("From"), "Latchkey <no-reply@example.test>");
+        assert_eq!(header("Reply-To"), "help@acme.test");
+        assert_eq!(header("Message-ID"), format!("<{id}@example.test>"));
+        assert_eq!(header("Auto-Submitted"), "auto-generated");
+        assert!(
+            header("Content-Type").starts_with("multipart/alternative"),
+            "{}",
+            mail.raw
+        );
+        assert!(!header("Subject").trim().is_empty() && mail.header("Date").is_some());
+        assert!(mail.html.trim_end().ends_with("</html>"), "{}", mail.html);
+        for part in [&mail.text, &mail.html] {
+            assert!(
+                part.contains("Rocket") && !part.contains("{{") && !part.contains("{%"),
+                "{part}"
+            );
+        }
+        let suffix = if *token { "?token=lko_sample" } else { "" };
+        let links = usize::from(!page.is_empty());
+        let link = format!("https://id.example.test/{page}{suffix}\n");
+        assert_eq!(mail.text.matches(&link).count(), links, "{kind}: {}", mail.text);
+        assert_eq!(mail.text.matches("://").count(), links, "{kind}: {}", mail.text);
+        assert_eq!(mail.text.matches("token=").count(), usize::from(*token), "{kind}");
+        let html = mail.html.replace("&#x2f;", "/");
+        assert_eq!(html.contains(link.trim_end()), links == 1, "{kind}: {html}");
+    }
     worker.stop().await;
 }
 
