@@ -1,7 +1,5 @@
 //! Forgetting a user.
 
-use sea_orm::DbErr;
-
 use super::{
     classification::TABLES,
     store::{self, Subject},
@@ -10,11 +8,9 @@ use crate::{
     context::{Change, Context},
     entity::user,
     error::Internal,
-    lockout::{Budget, Credential},
-    outbox,
+    lockout, outbox,
     postgres::Tx,
     tenant::Tenant,
-    user::Email,
 };
 
 /// So many events are erased with the account itself; the worker goes on with the rest.
@@ -37,32 +33,10 @@ pub(super) async fn subject(
     tenant: &Tenant,
     user: &user::Model,
 ) -> Result<Subject, Internal> {
-    let email = Email::parse(&user.email).map_err(Internal::fault)?;
     Ok(Subject {
         tenant: tenant.id,
         user: user.id,
         address: user.email_canonical.clone(),
-        credentials: credentials(context, tx, tenant, user, &email).await?,
+        credentials: lockout::credentials(&context.config, tx, tenant, user).await?,
     })
-}
-
-/// What the user's failures are counted under.
-async fn credentials(
-    context: &Context,
-    tx: &Tx,
-    tenant: &Tenant,
-    user: &user::Model,
-    email: &Email,
-) -> Result<Vec<Vec<u8>>, DbErr> {
-    let devices = store::devices(tx, tenant.id, user.id).await?;
-    let mut credentials = vec![Credential::Password(email), Credential::SecondFactor(user.id)];
-    credentials.extend(devices.into_iter().map(Credential::Device));
-    Ok(credentials
-        .into_iter()
-        .map(|credential| {
-            Budget::of(&context.config, tenant, credential)
-                .credential()
-                .to_vec()
-        })
-        .collect())
 }

@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, Val
 use super::classification::{Class, Ending, Table};
 use crate::{
     entity::user,
-    id::{DeviceId, TenantId, UserId},
+    id::{TenantId, UserId},
     postgres::Tx,
 };
 
@@ -127,18 +127,4 @@ pub(super) async fn hold(tx: &Tx, tenant: TenantId, seen: &user::Model) -> Resul
         ))
         .await?;
     Ok(held.is_some())
-}
-
-pub(super) async fn devices(tx: &Tx, tenant: TenantId, user: UserId) -> Result<Vec<DeviceId>, DbErr> {
-    #[derive(FromQueryResult)]
-    struct Row {
-        id: DeviceId,
-    }
-    let rows = Row::find_by_statement(raw_sql!(
-        Postgres,
-        "SELECT id FROM devices WHERE tenant_id = {tenant} AND user_id = {user}"
-    ))
-    .all(tx)
-    .await?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
 }
