@@ -89,7 +89,8 @@ impl Api {
         Self::serve(bed.another_process().await).await
     }
 
-    async fn serve(context: Context) -> Self {
+    /// A server on whatever the context holds.
+    pub(crate) async fn serve(context: Context) -> Self {
         let stop = CancellationToken::new();
         let mut auth = Auth::start(context.clone()).unwrap();
         if let Some(range) = range_service(&context.config.passwords).unwrap() {

@@ -1,4 +1,5 @@
-//! Getting in: registration, sign-in, refresh, and the check of every later request.
+//! Getting in: registration, sign-in, refresh, and the check of every later request; and what changes the way in:
+//! another password, another address.
 //!
 //! [`Auth`] holds what only the API process has: the keys that sign access tokens, the threads that hash
 //! passwords, and what is remembered of accounts and ended sessions.

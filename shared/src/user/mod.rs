@@ -1,11 +1,14 @@
 //! Users: people in one tenant.
 //!
 //! A user is `active` or `disabled`, and has an address that is proven or not. The address has one canonical form,
-//! which is unique in the tenant. One-time tokens and invitations, the ways for a mail to come back as a proof,
-//! live here too.
+//! which is unique in the tenant; a pending one takes its place once it is proven. What a password must be, one-time
+//! tokens and invitations, the ways for a mail to come back as a proof, live here too.
+//!
+//! Whoever changes a user and what belongs to the user writes or holds the user's row first. Two changes then take
+//! turns and never wait for each other.
 //!
 //! What must never happen: two spellings of one address as two accounts; a token that works twice, for another
-//! address, or after a newer one was sent.
+//! address, or after a newer one was sent; a password that was replaced and still opens something.
 
 mod common;
 pub mod email;
