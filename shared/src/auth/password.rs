@@ -148,13 +148,12 @@ pub(super) async fn rehash(
         let hash = auth.passwords.hash(password, &*auth.context.random).await?;
         let change = auth.context.change(tenant, Actor::System, origin).await?;
         store::rehash(&change.tx, tenant, user, &hash).await?;
-        Ok(change.commit().await?)
+        change.commit().await?;
+        metrics::counter!("latchkey_password_rehashes_total").increment(1);
+        Ok(())
     }
     .await;
-    match rehashed {
-        Ok(()) => metrics::counter!("latchkey_password_rehashes_total").increment(1),
-        Err(error) => {
-            tracing::warn!(user = %user.id, %error, "an outdated hash stays until the next sign-in")
-        }
+    if let Err(error) = rehashed {
+        tracing::warn!(user = %user.id, %error, "an outdated hash stays until the next sign-in");
     }
 }

@@ -173,15 +173,18 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_what_it_should_be_is_refused_at_start() {
-        let unsorted: String = (0..500)
-            .map(|number| format!("{}\n", hash(500 - number)))
-            .collect();
-        let lower = hash(0xABCDEF).to_lowercase();
+        let mut lines: Vec<String> = (0..500).map(hash).collect();
+        lines.reverse();
+        let unsorted = lines.join("\n");
+        let lower = hash(0x00AB_CDEF).to_lowercase();
         for (text, reason) in [
             ("", "is empty"),
             ("password\n", "has a line that is no SHA-1"),
             (&format!("{}0\n", hash(1)), "has a line that is no SHA-1"),
-            (&"x".repeat(500), "has a line of more than 64 bytes"),
+            (
+                &format!("{}:{}", hash(1), "0".repeat(500)),
+                "has a line of more than 64 bytes",
+            ),
             (&unsorted, "is not sorted by hash"),
         ] {
             let file = written(text);
@@ -194,7 +197,7 @@ mod tests {
         assert!(
             BreachFile::open(written(&lower).path())
                 .unwrap()
-                .contains(&hash(0xABCDEF))
+                .contains(&hash(0x00AB_CDEF))
                 .unwrap()
         );
     }

@@ -56,7 +56,7 @@ impl Breaches {
             return false;
         }
         let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, password.expose().as_bytes());
-        let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+        let hash = hex::encode_upper(hash);
         if let Some(file) = &self.file
             && heard("file", in_file(Arc::clone(file), hash.clone()).await)
         {
