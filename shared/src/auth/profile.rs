@@ -18,7 +18,6 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct ProfilePatch {
     /// The name: absent leaves it, `Some(None)` removes it.
-    #[expect(clippy::option_option, reason = "the three states of a field in a PATCH")]
     pub name: Option<Option<String>>,
 }
 

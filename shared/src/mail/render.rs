@@ -140,7 +140,7 @@ pub(super) fn part(kind: Kind, part: Part, source: &str, values: &Values) -> Res
     } else {
         values.plain()
     };
-    // No part's name has an ending, so that the engine escapes nothing: `Values::escaped` has.
+    // By the part's name the engine escapes what a template makes by itself; values are escaped already.
     let rendered = TENANTS
         .render_named_str(part.as_str(), source, filled)
         .map_err(|error| explain(part, &error))?;

@@ -54,11 +54,11 @@ pub(super) async fn section(
         .map(|(column, class)| field(column, class))
         .collect();
     let (fields, newest) = (fields.join(", "), table.newest);
+    // The newest rows are found first, so that no more than those become JSON.
     let sql = format!(
         "SELECT (SELECT count(*) FROM {from}) AS total, coalesce((
-             SELECT json_agg(newest.row) FROM (
-                 SELECT json_build_object({fields}) AS row FROM {from} ORDER BY t.{newest} DESC LIMIT {limit}) newest
-         ), '[]')::text AS rows
+             SELECT json_agg(json_build_object({fields}))
+             FROM (SELECT t.* FROM {from} ORDER BY t.{newest} DESC LIMIT {limit}) t), '[]')::text AS rows
          WHERE {TYPES}"
     );
     Section::find_by_statement(subject.statement(sql)).one(tx).await
@@ -109,7 +109,7 @@ pub(super) async fn hold(tx: &Tx, tenant: TenantId, seen: &user::Model) -> Resul
         Postgres,
         "SELECT r.hash FROM refresh_tokens r
          JOIN sessions s ON s.tenant_id = r.tenant_id AND s.id = r.session_id
-         WHERE s.tenant_id = {tenant} AND s.user_id = {user} AND s.revoked_at IS NULL
+         WHERE s.tenant_id = {tenant} AND s.user_id = {user} AND s.revoked_at IS NULL AND r.used_at IS NULL
          ORDER BY r.hash FOR UPDATE OF r"
     ))
     .await?;
