@@ -14,7 +14,10 @@ use standardwebhooks::Webhook;
 use tokio::{process::Command, time::timeout};
 
 const README: &str = include_str!("../../README.md");
-const SETTINGS: &str = include_str!("../../shared/src/config/mod.rs");
+const SETTINGS: &str = concat!(
+    include_str!("../../shared/src/config/mod.rs"),
+    include_str!("../../shared/src/config/limits.rs")
+);
 const EMAIL: &str = "admin@example.test";
 const PASSWORD: &str = "the administrators password";
 /// What the walk-through's reader sees next, for the test alone.

@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     config::Config,
     id::{TenantId, uuid_v7},
+    limit::Limits,
     postgres::{CrossTenant, Postgres, Tx},
     principal::{Actor, Origin},
     queue::{Lane, Producer, QueueError},
@@ -30,6 +31,8 @@ pub struct Context {
     pub postgres: Postgres,
     /// What may be lost.
     pub redis: Redis,
+    /// How often is too often.
+    pub limits: Arc<Limits>,
     /// Puts ids of due work into Redis.
     pub queue: Producer,
     /// What other processes must know.
@@ -78,6 +81,7 @@ impl Context {
         Ok(Self {
             postgres,
             queue: Producer::new(&redis.queue_settings())?,
+            limits: Arc::new(Limits::new(&config, redis.clone())),
             redis,
             signals: Arc::default(),
             clock,

@@ -6,7 +6,7 @@
 //! | layer | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] | pure values and rules |
-//! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] | what the domain stands on |
+//! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
 //! | 4 | [`lockout`] [`rbac`] [`tenant`] [`user`] | who there is |
@@ -28,6 +28,7 @@ pub mod device;
 pub mod entity;
 pub mod error;
 pub mod id;
+pub mod limit;
 pub mod lockout;
 pub mod mail;
 pub mod mfa;

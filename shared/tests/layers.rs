@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
         "crypto",
         "entity",
         "error",
+        "limit",
         "postgres",
         "queue",
         "redis",

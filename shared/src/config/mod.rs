@@ -5,6 +5,7 @@
 //! once, unknown keys among them, and a configuration that would be unsafe in production refuses to start.
 
 mod keys;
+mod limits;
 mod rules;
 mod setting;
 mod source;
@@ -16,6 +17,7 @@ use url::Url;
 
 pub use self::{
     keys::{Key, KeyRing},
+    limits::{ClassLimits, Limits, Rate, WithoutRedis},
     source::{ConfigFaults, Source},
 };
 use crate::secret::Secret;
@@ -31,6 +33,8 @@ pub struct Config {
     pub postgres: Postgres,
     /// `[redis]`
     pub redis: Redis,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[passwords]`
     pub passwords: Passwords,
     /// `[tokens]`
@@ -252,6 +256,7 @@ impl Config {
             tenancy: Tenancy::read(&mut source),
             postgres: Postgres::read(&mut source),
             redis: Redis::read(&mut source),
+            limits: Limits::read(&mut source, server.environment),
             passwords: Passwords::read(process, &mut source),
             tokens: Tokens::read(process, &mut source, &server.public_url),
             secrets: Secrets::read(&mut source),

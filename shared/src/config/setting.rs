@@ -6,6 +6,8 @@ use ipnet::IpNet;
 use toml::Value;
 use url::Url;
 
+use super::Rate;
+
 /// A type a setting may have.
 pub trait Setting: Sized {
     /// Reads the value.
@@ -52,6 +54,7 @@ parsed! {
     SocketAddr: "an address with a port, as 127.0.0.1:8080"
     IpNet: "an address range, as 10.0.0.0/8"
     Url: "an absolute URL"
+    Rate: "a number of requests and a number of seconds, as 30/60"
 }
 
 /// Durations are written in seconds, fractions allowed.

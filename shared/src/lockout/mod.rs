@@ -178,7 +178,7 @@ pub(crate) async fn clear(change: &Change<'_>, budget: &Budget) -> Result<(), Db
 
 /// Forgets all failures to prove a credential of the user.
 pub(crate) async fn unlock(change: &Change<'_>, tenant: &Tenant, user: &user::Model) -> Result<(), Internal> {
-    let credentials = credentials(&change.context.config, &change.tx, tenant, user).await?;
+    let credentials = credentials(change.context.config.as_ref(), &change.tx, tenant, user).await?;
     store::clear(&change.tx, tenant.id, credentials).await?;
     one_time::revoke(change, user.id.0, &[Purpose::Unlock]).await?;
     audit::record(

@@ -114,6 +114,17 @@ impl Directory {
         }
     }
 
+    /// The tenant that [`Self::resolve`] would find, as far as memory tells: for what must cost nothing. One that is
+    /// not remembered has not been asked for in a while.
+    #[must_use]
+    pub fn remembered(&self, header: Option<&str>, host: Option<&str>) -> Option<TenantId> {
+        let settings = &self.context.config.tenancy;
+        let Named { header, host } = naming::read(header, host, settings.base_domain.as_deref());
+        let default = settings.default_tenant.clone().map(Name::Slug);
+        let mut names = [header, host, default].into_iter().flatten();
+        names.find_map(|name| Some(self.known.get(&name)??.id))
+    }
+
     /// The tenant of that id.
     ///
     /// # Errors
