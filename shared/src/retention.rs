@@ -36,6 +36,11 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
             "DELETE FROM refresh_tokens WHERE hash IN (
                  SELECT hash FROM refresh_tokens WHERE expires_at < {now} LIMIT {limit})"
         ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM lockouts WHERE (tenant_id, credential) IN (
+                 SELECT tenant_id, credential FROM lockouts WHERE expires_at < {now} LIMIT {limit})"
+        ),
         // Their refresh tokens go with them.
         raw_sql!(
             Postgres,

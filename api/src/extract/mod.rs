@@ -2,13 +2,15 @@
 
 mod bearer;
 mod json;
+mod limit;
 mod origin;
 mod schema;
 mod tenant;
 
-pub(crate) use self::origin::ClientOrigin;
 pub use self::{
     bearer::{Bearer, Permit},
     json::Json,
+    limit::{Limit, LimitClass, Mail, SignIn, Token},
     tenant::InTenant,
 };
+pub(crate) use self::{limit::LimitNote, origin::ClientOrigin};

@@ -4,6 +4,7 @@ use std::{ops::Deref, sync::Arc};
 
 use latchkey_shared::{
     auth::Auth,
+    id::TenantId,
     tenant::{ResolveError, Tenant},
 };
 use poem::{Request, RequestBody, Result, http::header};
@@ -64,6 +65,12 @@ pub(super) async fn check(request: &Request, auth: &Auth, tenant: &Tenant) -> Re
         )),
         _ => Ok(()),
     }
+}
+
+/// The tenant that the request names, if that is known without a look-up.
+pub(super) fn remembered(request: &Request, auth: &Auth) -> Option<TenantId> {
+    auth.tenants
+        .remembered(named_header(request).ok().flatten(), host(request))
 }
 
 fn named_header(request: &Request) -> Result<Option<&str>, Failure> {

@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::{AllowedMethods, headers};
 use crate::{
-    extract::ClientOrigin,
+    extract::{ClientOrigin, LimitNote},
     problem::{Failure, ProblemCode, framework},
 };
 
@@ -37,6 +37,8 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
         );
         request.set_data(origin);
     }
+    let note = LimitNote::default();
+    request.set_data(note.clone());
     let span = tracing::info_span!("request", %request_id, method);
     let called = async {
         if has_nul(&request) {
@@ -50,6 +52,7 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     };
     let (mut response, route) = called.instrument(span.clone()).await;
     headers::complete(&mut response, &request_id);
+    headers::limits(&mut response, &note);
     if response.status() == StatusCode::METHOD_NOT_ALLOWED
         && let Some(methods) = allowed.as_ref().and_then(|allowed| allowed.get(&path))
     {

@@ -1,9 +1,14 @@
 //! Headers that every response bears.
 
+use std::time::Duration;
+
+use latchkey_shared::limit::Scope;
 use poem::{
     Response,
     http::{HeaderName, HeaderValue, header},
 };
+
+use crate::extract::LimitNote;
 
 /// OWASP's recommendations for an API: nothing is framed, sniffed, referred or cached.
 const SECURITY: &[(HeaderName, &str)] = &[
@@ -30,4 +35,40 @@ pub(super) fn complete(response: &mut Response, request_id: &str) {
     if let Ok(id) = HeaderValue::from_str(request_id) {
         headers.insert("x-request-id", id);
     }
+}
+
+/// Where the client stands with the limits (draft-ietf-httpapi-ratelimit-headers). Only its own address's are told:
+/// how busy the other users of a tenant are is nobody's business.
+pub(super) fn limits(response: &mut Response, note: &LimitNote) {
+    let Some((class, verdict)) = note.get() else {
+        return;
+    };
+    let (name, refused_for) = (class.as_str(), verdict.refused_for());
+    let mut values = Vec::new();
+    if let Some(standing) = verdict.of(Scope::Address) {
+        let (quota, window) = (standing.rate.count, standing.rate.window.as_secs());
+        // To who has to wait it says the same as Retry-After.
+        let (left, seconds) = match refused_for {
+            Some(wait) if !standing.wait.is_zero() => (0, whole_seconds(wait)),
+            _ => (standing.remaining, whole_seconds(standing.whole_in)),
+        };
+        values.push(("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")));
+        values.push(("ratelimit", format!("\"{name}\";r={left};t={seconds}")));
+    }
+    if let Some(wait) = refused_for {
+        values.push(("retry-after", whole_seconds(wait).to_string()));
+    }
+    for (name, value) in values {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+}
+
+/// Rounded up: who comes back then is let in.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_micros()
+        .div_ceil(1_000_000)
+        .try_into()
+        .unwrap_or(u64::MAX)
 }

@@ -25,7 +25,7 @@ use poem_openapi::{
 
 pub use self::{
     code::ProblemCode,
-    status::{Busy, Conflict, Input, NotFound, Parameters, Permitted, SignedIn, Statuses, Tenancy},
+    status::{Busy, Conflict, Input, Limited, NotFound, Parameters, Permitted, SignedIn, Statuses, Tenancy},
 };
 
 const CONTENT_TYPE: &str = "application/problem+json";
@@ -238,6 +238,17 @@ fn describe(status: u16) -> MetaResponse {
     };
     let headers = match status {
         401 => vec![header("WWW-Authenticate", "How to authenticate (RFC 6750)")],
+        429 => vec![
+            header(
+                "RateLimit-Policy",
+                "The limit on the caller's address: `q` requests in `w` seconds",
+            ),
+            header(
+                "RateLimit",
+                "What is left of it: `r` requests, and the seconds `t` until there are more",
+            ),
+            header("Retry-After", "Seconds to wait (RFC 9110 section 10.2.3)"),
+        ],
         503 => vec![header("Retry-After", "Seconds to wait (RFC 9110 section 10.2.3)")],
         _ => Vec::new(),
     };

@@ -34,6 +34,8 @@ lists! {
     NotFound [404];
     /// May meet what is there already.
     Conflict [409];
+    /// Is refused to who asks too often.
+    Limited [429];
     /// Hashes a password.
     Busy [503];
 }
@@ -54,4 +56,4 @@ macro_rules! tuples {
     )*};
 }
 
-tuples! { (A B) (A B C) (A B C D) }
+tuples! { (A B) (A B C) (A B C D) (A B C D E) }

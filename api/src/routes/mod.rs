@@ -26,6 +26,8 @@ pub enum Tag {
     Auth,
     /// One's own account: profile, export and deletion.
     Account,
+    /// The users of a tenant; for its administrators.
+    Users,
     /// Joining a tenant.
     Invitations,
     /// Isolated populations; for the platform's administrators.

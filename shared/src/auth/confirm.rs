@@ -6,6 +6,7 @@ use crate::{
     lockout::{self, Budget, Credential},
     principal::{Actor, Origin, Principal},
     secret::Secret,
+    session,
     tenant::Tenant,
     user::{Email, store},
 };
@@ -28,15 +29,20 @@ pub(crate) async fn confirm_password(
         .await?
         .ok_or(LoginError::InvalidCredentials)?;
     let email = Email::parse(&user.email).map_err(crate::error::Internal::fault)?;
-    let budget = Budget::of(&context.config, tenant, Credential::Password(&email));
+    // Whom a stranger has locked out elsewhere can go on here, if the session is one of a known device.
+    let device = session::device(&tx, tenant.id, caller.session).await?;
+    let credential = device.map_or(Credential::Password(&email), Credential::Device);
+    let budget = Budget::of(&context.config, tenant, credential);
     let locked = lockout::is_locked(&tx, tenant, &budget, now).await?;
     drop(tx);
     let hash = Some(user.password_hash.clone());
     let matches = auth.passwords.verify(password, hash).await?.matches();
-    if matches && !locked {
+    let mut change = context.change(tenant.id, Actor::from(caller), origin).await?;
+    // Asked again: others may have failed while this password was hashed.
+    if matches && !locked && lockout::clear(&change, &budget).await? {
+        change.commit().await?;
         return Ok(user);
     }
-    let mut change = context.change(tenant.id, Actor::from(caller), origin).await?;
     lockout::fail(&mut change, tenant, &budget, Some(&user), !matches).await?;
     change.commit().await?;
     Err(LoginError::InvalidCredentials)

@@ -130,7 +130,11 @@ pub async fn login(
         .context
         .change(tenant.id, Actor::User(user.id), origin)
         .await?;
-    lockout::clear(&change, &seen.budget).await?;
+    // Asked again: others may have failed while this password was hashed.
+    if !lockout::clear(&change, &seen.budget).await? {
+        drop(change);
+        return refuse(auth, tenant, origin, &seen, false).await;
+    }
     let entrant = Entrant {
         user: user.clone(),
         methods: vec![Method::Password],

@@ -24,6 +24,7 @@ mod profile;
 mod refresh;
 mod register;
 mod reset_password;
+mod unlock;
 mod verify;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub use self::{
     refresh::{logout, refresh},
     register::{Register, RegisterError, Registered, register},
     reset_password::{ResetPasswordError, forgot_password, reset_password},
+    unlock::{UnlockError, unlock, unlock_user},
     verify::{VerifyError, resend_verification, verify_email},
 };
 use crate::{

@@ -78,9 +78,13 @@ pub async fn register(
     // Hashed before anything is looked up, so that a known address takes as long.
     let password_hash = hash_new(auth, tenant, &email, password).await?;
     evenly(async {
+        let must_verify = tenant.settings.email_verification == EmailVerification::Required;
+        // Without its mail an attempt proves nothing, so it leaves nothing behind.
+        if must_verify && !auth.context.limits.may_mail(tenant.id, email.canonical()).await {
+            return Ok(Registered::VerificationSent);
+        }
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
         let user = new_row(&change, &email, name, password_hash, None);
-        let must_verify = tenant.settings.email_verification == EmailVerification::Required;
         if store::insert(&change.tx, user.clone()).await? {
             welcome(&mut change, &user).await?;
             if must_verify {

@@ -70,3 +70,8 @@ pub(crate) async fn seen(change: &Change<'_>, device: DeviceId) -> Result<(), Db
 pub(crate) async fn distrust(tx: &Tx, tenant: TenantId, user: UserId) -> Result<(), DbErr> {
     store::distrust(tx, tenant, user).await
 }
+
+/// Every device of the user, remembered or expired.
+pub(crate) async fn of_user(tx: &Tx, tenant: TenantId, user: UserId) -> Result<Vec<DeviceId>, DbErr> {
+    store::of_user(tx, tenant, user).await
+}

@@ -1,7 +1,10 @@
 //! The SQL of devices.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, FromQueryResult, raw_sql};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult,
+    QueryFilter, QueryOrder, QuerySelect, raw_sql,
+};
 
 use super::Known;
 use crate::{
@@ -84,4 +87,16 @@ pub(super) async fn distrust(tx: &Tx, tenant: TenantId, user: UserId) -> Result<
     ))
     .await
     .map(drop)
+}
+
+pub(super) async fn of_user(tx: &Tx, tenant: TenantId, user: UserId) -> Result<Vec<DeviceId>, DbErr> {
+    device::Entity::find()
+        .select_only()
+        .column(device::Column::Id)
+        .filter(device::Column::TenantId.eq(tenant))
+        .filter(device::Column::UserId.eq(user))
+        .order_by_asc(device::Column::Id)
+        .into_tuple()
+        .all(tx)
+        .await
 }

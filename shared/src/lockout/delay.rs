@@ -1,49 +1,33 @@
-//! How long a failure makes one wait. Pure.
+//! How long a credential that failed so often is locked. Pure.
 
-use std::time::Duration;
+use chrono::{DateTime, TimeDelta, Utc};
 
-/// How failures to prove one kind of credential add up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Schedule {
-    /// The failure that begins to lock.
-    pub(super) threshold: u32,
-    /// So many within one count lock until the count is over.
-    pub(super) limit: u32,
-    /// Seconds after the first failure that locks, the second, and so on; the last for all that follow.
-    pub(super) waits: &'static [u32],
-}
+use crate::tenant::LockoutPolicy;
 
-/// For passwords: a mistyped one costs nothing, a guesser soon gets nowhere.
-pub(super) const PASSWORD_WAITS: &[u32] = &[1, 3, 5, 10, 60, 120, 300, 900, 1800, 3600];
-/// For six digits: who has come so far knows the password.
-pub(super) const CODE_WAITS: &[u32] = &[60, 300, 900, 3600];
+/// Failures are counted for so long after the first of them; then afresh.
+pub(super) const WINDOW: TimeDelta = TimeDelta::hours(24);
 
-/// What a failure comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// Nothing yet.
-    None,
-    /// The credential is locked for so long.
-    For(Duration),
-    /// Until the count is over, or somebody unlocks it.
-    UntilTheEnd,
-}
+/// Seconds, from the failure that begins to lock. A typing error costs a breath; an hour at a time leaves a guesser
+/// some two dozen tries a day.
+const STEPS: [i64; 10] = [1, 3, 5, 10, 60, 2 * 60, 5 * 60, 15 * 60, 30 * 60, 60 * 60];
 
-impl Schedule {
-    /// What the failure of that number comes to.
-    pub(super) fn wait(&self, failures: u32) -> Wait {
-        if failures >= self.limit {
-            return Wait::UntilTheEnd;
-        }
-        let Some(beyond) = failures.checked_sub(self.threshold.max(1)) else {
-            return Wait::None;
-        };
-        let step = usize::try_from(beyond).unwrap_or(usize::MAX);
-        let seconds = self.waits.get(step).or(self.waits.last()).copied();
-        seconds.map_or(Wait::None, |seconds| {
-            Wait::For(Duration::from_secs(seconds.into()))
-        })
-    }
+/// Until when the newest of so many failures locks; `None` if it does not.
+pub(super) fn locked_until(
+    failures: i32,
+    first_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+    policy: LockoutPolicy,
+) -> Option<DateTime<Utc>> {
+    let threshold = i32::from(policy.threshold).max(1);
+    let beyond = usize::try_from(failures - threshold).ok()?;
+    let step = STEPS.get(beyond).or(STEPS.last()).copied()?;
+    let soft = now + TimeDelta::seconds(step);
+    // The limit of a day holds for the rest of the day.
+    Some(if failures >= i32::from(policy.daily_limit) {
+        soft.max(first_at + WINDOW)
+    } else {
+        soft
+    })
 }
 
 #[cfg(test)]
@@ -51,31 +35,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_with_each_failure_from_the_threshold_on_and_end_in_a_hard_stop() {
-        let schedule = Schedule {
+    fn locks_grow_and_end_with_the_day() {
+        let policy = LockoutPolicy {
             threshold: 5,
-            limit: 100,
-            waits: PASSWORD_WAITS,
+            daily_limit: 20,
         };
-        let seconds = |failures| match schedule.wait(failures) {
-            Wait::None => 0,
-            Wait::For(wait) => wait.as_secs(),
-            Wait::UntilTheEnd => u64::MAX,
-        };
-        let waits: Vec<u64> = (4..=11).map(seconds).collect();
-        assert_eq!(waits, [0, 1, 3, 5, 10, 60, 120, 300]);
-        assert_eq!((seconds(14), seconds(99)), (3600, 3600));
-        assert_eq!((seconds(100), seconds(1_000_000)), (u64::MAX, u64::MAX));
+        let first = DateTime::UNIX_EPOCH;
+        let now = first + TimeDelta::hours(2);
+        let seconds =
+            |failures| locked_until(failures, first, now, policy).map(|until| (until - now).num_seconds());
+        let waits: Vec<_> = (0..=20).map(seconds).collect();
+        let hour = Some(3600);
+        let expected = [
+            None,
+            None,
+            None,
+            None,
+            None,
+            Some(1),
+            Some(3),
+            Some(5),
+            Some(10),
+            Some(60),
+            Some(120),
+            Some(300),
+            Some(900),
+            Some(1800),
+            hour,
+            hour,
+            hour,
+            hour,
+            hour,
+            hour,
+            Some(22 * 3600),
+        ];
+        assert_eq!(waits, expected);
     }
 
     #[test]
-    fn a_threshold_of_nothing_locks_from_the_first_failure() {
-        let schedule = Schedule {
+    fn no_policy_locks_before_the_first_failure() {
+        let policy = LockoutPolicy {
             threshold: 0,
-            limit: 10,
-            waits: CODE_WAITS,
+            daily_limit: 0,
         };
-        assert_eq!(schedule.wait(0), Wait::None);
-        assert_eq!(schedule.wait(1), Wait::For(Duration::from_mins(1)));
+        let now = DateTime::UNIX_EPOCH;
+        assert_eq!(locked_until(0, now, now, policy), None);
+        assert_eq!(locked_until(1, now, now, policy), Some(now + WINDOW));
     }
 }

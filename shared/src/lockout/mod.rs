@@ -1,54 +1,55 @@
 //! Lockout: who fails too often has to wait, a little longer each time.
 //!
 //! Failures are counted for each credential by itself: an address's password, a known device's attempts at it, a
-//! user's second factor. A count lasts a day. From its threshold on each failure locks, for a second at first; past
-//! the daily limit the lock lasts until the count is over, or until it is lifted by the link in the owner's mail or by
-//! an administrator.
+//! user's second factor. A credential is free until the tenant's threshold, then locked for a second, and for longer
+//! with each further failure, those during a lock included; after the limit of a day only the day's end or an unlock
+//! helps. The right password forgets the failures of its own credential, never those of another.
 //!
-//! PostgreSQL counts, in the transaction that writes the failure's audit row: parallel failures count exactly, nothing
-//! that is flushed unlocks anything, and there is no second counter to fall back to.
+//! PostgreSQL counts. A failure writes an audit row in a transaction anyway; in the same one the count is exact
+//! however many fail at once, and nothing that Redis forgets unlocks anything.
+//!
+//! What an attacker gains:
+//! - *to learn of a lock, or of an account*: nothing. Each attempt costs one hash and the same statements, is answered
+//!   in the same words and on an even stroke, and addresses without an account are counted like any other.
+//! - *to guess many at once, before the first failure is counted*: little. The lock is asked again when a password
+//!   has proven right, behind all failures that are being counted then.
+//! - *to lock a victim out*: only where the victim has never been. Known devices have a budget of their own, and the
+//!   owner gets a link that lifts the lock.
+//! - *to fill a mailbox*: one mail an hour. *To fill the table*: rows go after a day, and the rate limits come first.
+//! - *to burn our time*: a locked credential is hashed all the same, or its lock would show; the rate limits and the
+//!   bounded queue of the hashing threads hold against that.
 //!
 //! What must never happen: an answer that tells of a lock; a stranger who locks out a device that has signed in
 //! before; an address without an account that is treated otherwise than one with.
-//!
-//! What an attacker gets: attempts during a lock are refused unread, right or wrong, at the price of a full hash, so
-//! that they learn nothing and the answer takes as long. They count, so that whoever goes on is locked out for
-//! longer. The owner's known devices have counts of their own and stay open.
 
 mod delay;
 mod store;
 
-use std::time::Duration;
-
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::DbErr;
 use serde_json::json;
 
-use self::delay::{CODE_WAITS, PASSWORD_WAITS, Schedule, Wait};
 use crate::{
     audit::{self, Record},
     config::Config,
     context::Change,
     crypto::mac,
-    entity::user,
+    entity::{UserStatus, user},
     error::Internal,
     id::{DeviceId, UserId},
     mail::{self, Letter, To},
     outbox::{self, EventType},
     postgres::Tx,
-    tenant::Tenant,
-    user::{Email, UserStatus, one_time, one_time::Purpose},
+    tenant::{LockoutPolicy, Tenant},
+    user::{Email, one_time, one_time::Purpose},
 };
 
-/// A count begins anew after so long.
-const DAY: Duration = Duration::from_hours(24);
-/// A failing owner gets no more mail than this.
-const TELL_AGAIN_AFTER: Duration = Duration::from_hours(1);
-/// Second factors have limits of their own, the same in every tenant.
-const CODES: Schedule = Schedule {
+/// The owner hears of a credential's locks no more often.
+const TELL_AGAIN: TimeDelta = TimeDelta::hours(1);
+/// A code has six digits, and three of them are right at any time: fewer tries than at a password.
+const SECOND_FACTOR: LockoutPolicy = LockoutPolicy {
     threshold: 5,
-    limit: 20,
-    waits: CODE_WAITS,
+    daily_limit: 20,
 };
 
 /// What somebody fails to prove.
@@ -66,37 +67,46 @@ pub enum Credential<'a> {
 #[derive(Clone, Debug)]
 pub struct Budget {
     credential: Vec<u8>,
-    schedule: Schedule,
+    policy: LockoutPolicy,
 }
 
 impl Budget {
     /// Of the credential in the tenant.
     #[must_use]
     pub fn of(config: &Config, tenant: &Tenant, credential: Credential<'_>) -> Self {
-        let policy = tenant.settings.lockout;
-        let passwords = Schedule {
-            threshold: policy.threshold.into(),
-            limit: policy.daily_limit.into(),
-            waits: PASSWORD_WAITS,
+        let (kind, value): (&[u8], &[u8]) = match &credential {
+            Credential::Password(email) => (b"password", email.canonical().as_bytes()),
+            Credential::Device(device) => (b"device", device.0.as_bytes()),
+            Credential::SecondFactor(user) => (b"second factor", user.0.as_bytes()),
         };
-        let (kind, value, schedule): (&[u8], &[u8], Schedule) = match &credential {
-            Credential::Password(email) => (b"password", email.canonical().as_bytes(), passwords),
-            Credential::Device(device) => (b"device", device.0.as_bytes(), passwords),
-            Credential::SecondFactor(user) => (b"second factor", user.0.as_bytes(), CODES),
+        let chosen = tenant.settings.lockout;
+        let policy = match credential {
+            Credential::Password(_) | Credential::Device(_) => chosen,
+            Credential::SecondFactor(_) => LockoutPolicy {
+                threshold: chosen.threshold.min(SECOND_FACTOR.threshold),
+                daily_limit: chosen.daily_limit.min(SECOND_FACTOR.daily_limit),
+            },
         };
         let key = config.secrets.data_keys.oldest();
         let parts = [b"lockout" as &[u8], tenant.id.0.as_bytes(), kind, value];
         Self {
             credential: mac(key.bytes.expose(), &parts).to_vec(),
-            schedule,
+            policy,
         }
     }
 
-    /// What its row is found by: a MAC, which names nobody.
+    /// What its row is found by.
     #[must_use]
     pub fn credential(&self) -> &[u8] {
         &self.credential
     }
+}
+
+/// What a failure has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// Until when the credential is locked now.
+    pub(crate) locked_until: Option<DateTime<Utc>>,
 }
 
 /// Whether the credential has to wait.
@@ -109,48 +119,79 @@ pub(crate) async fn is_locked(
     store::is_locked(tx, tenant.id, &budget.credential, now).await
 }
 
-/// Counts a failure, and tells the account's owner by mail when it begins to lock; says whether the credential is
-/// locked now. An attempt that met a lock with the right credential is no failure: `counts` is false, and the work the
-/// same.
+/// Counts a failure, and tells the account's owner by mail when it begins to lock. An attempt that met a lock with
+/// the right credential is no failure: `counts` is false, and the work the same.
 pub(crate) async fn fail(
     change: &mut Change<'_>,
     tenant: &Tenant,
     budget: &Budget,
     owner: Option<&user::Model>,
     counts: bool,
-) -> Result<bool, Internal> {
-    let now = change.now;
-    let count = store::count(
-        &change.tx,
-        tenant.id,
-        &budget.credential,
-        i32::from(counts),
-        now,
-        now + DAY,
-    )
-    .await?;
-    let wait = if counts {
-        budget.schedule.wait(count.failures.unsigned_abs())
-    } else {
-        Wait::None
-    };
-    let until = match wait {
-        Wait::None => count.locked_until,
-        Wait::For(wait) => Some(now + wait),
-        Wait::UntilTheEnd => Some(count.expires_at),
-    };
-    let quiet = count.told_at.is_some_and(|told| told + TELL_AGAIN_AFTER > now);
-    let told = owner.filter(|owner| wait != Wait::None && !quiet && owner.status == UserStatus::Active);
-    let told_at = told.map(|_| now).or(count.told_at);
-    store::lock(&change.tx, tenant.id, &budget.credential, until, told_at).await?;
-    if let Some(owner) = told {
-        tell(change, tenant, owner).await?;
+) -> Result<Failed, Internal> {
+    let row = store::count(change, &budget.credential, i32::from(counts)).await?;
+    let lock = delay::locked_until(row.failures, row.first_at, change.now, budget.policy);
+    let lock = lock.filter(|_| counts);
+    let locked_until = row.locked_until.max(lock);
+    let told_lately = row.told_at.is_some_and(|told| told > change.now - TELL_AGAIN);
+    let owner = owner.filter(|owner| owner.status == UserStatus::Active);
+    let mut told_at = row.told_at;
+    if let (Some(owner), Some(until), false) = (owner, lock, told_lately) {
+        tell(change, tenant, owner, until).await?;
+        told_at = Some(change.now);
     }
-    Ok(until.is_some_and(|until| until > now))
+    let day_ends_at = row.first_at + delay::WINDOW;
+    store::note(change, &budget.credential, locked_until, told_at, day_ends_at).await?;
+    Ok(Failed { locked_until })
 }
 
-/// The owner hears of the lock, with a link that lifts it; the tenant by an event.
-async fn tell(change: &mut Change<'_>, tenant: &Tenant, owner: &user::Model) -> Result<(), Internal> {
+/// Forgets the failures of a credential that was proven. False if it is locked by now: then nobody may enter by it,
+/// and the attempt is to end as a [`fail`] that does not count.
+#[must_use = "a credential that is locked lets nobody in"]
+pub(crate) async fn clear(change: &Change<'_>, budget: &Budget) -> Result<bool, DbErr> {
+    store::clear_unlocked(change, &budget.credential).await?;
+    let locked = store::is_locked(&change.tx, change.tenant, &budget.credential, change.now).await?;
+    Ok(!locked)
+}
+
+/// Lifts the locks on everything the user signs in with, and writes down that somebody did.
+pub(crate) async fn lift(
+    change: &Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+    devices: &[DeviceId],
+) -> Result<(), Internal> {
+    for budget in budgets(&change.context.config, tenant, user, devices)? {
+        store::lift(&change.tx, tenant.id, &budget.credential).await?;
+    }
+    audit::record(
+        change,
+        Record::success("user.unlock", "user", user.id.0, json!({})),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Of everything the user signs in with.
+pub(crate) fn budgets(
+    config: &Config,
+    tenant: &Tenant,
+    user: &user::Model,
+    devices: &[DeviceId],
+) -> Result<Vec<Budget>, Internal> {
+    let email = Email::parse(&user.email).map_err(Internal::fault)?;
+    let own = [Credential::Password(&email), Credential::SecondFactor(user.id)];
+    let devices = devices.iter().map(|device| Credential::Device(*device));
+    let budget = |credential| Budget::of(config, tenant, credential);
+    Ok(own.into_iter().chain(devices).map(budget).collect())
+}
+
+/// Tells the owner, the audit trail and the tenant's endpoints.
+async fn tell(
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    owner: &user::Model,
+    until: DateTime<Utc>,
+) -> Result<(), Internal> {
     let expires_at = change.now + change.context.config.tokens.unlock_ttl;
     let address = &owner.email_canonical;
     let token = one_time::issue(change, Purpose::Unlock, owner.id.0, address, expires_at).await?;
@@ -163,43 +204,10 @@ async fn tell(change: &mut Change<'_>, tenant: &Tenant, owner: &user::Model) -> 
     .await?;
     audit::record(
         change,
-        Record::success("user.lock", "user", owner.id.0, json!({})),
+        Record::success("user.lock", "user", owner.id.0, json!({ "locked_until": until })),
     )
     .await?;
-    let data = json!({ "user_id": owner.id });
+    let data = json!({ "user": { "id": owner.id }, "locked_until": until });
     outbox::emit(change, EventType::UserLocked, Some(owner.id), &data).await?;
     Ok(())
-}
-
-/// Forgets the failures: the credential was proven.
-pub(crate) async fn clear(change: &Change<'_>, budget: &Budget) -> Result<(), DbErr> {
-    store::clear(&change.tx, change.tenant, vec![budget.credential.clone()]).await
-}
-
-/// Forgets all failures to prove a credential of the user.
-pub(crate) async fn unlock(change: &Change<'_>, tenant: &Tenant, user: &user::Model) -> Result<(), Internal> {
-    let credentials = credentials(change.context.config.as_ref(), &change.tx, tenant, user).await?;
-    store::clear(&change.tx, tenant.id, credentials).await?;
-    one_time::revoke(change, user.id.0, &[Purpose::Unlock]).await?;
-    audit::record(
-        change,
-        Record::success("user.unlock", "user", user.id.0, json!({})),
-    )
-    .await?;
-    Ok(())
-}
-
-/// What the user's failures are counted under.
-pub(crate) async fn credentials(
-    config: &Config,
-    tx: &Tx,
-    tenant: &Tenant,
-    user: &user::Model,
-) -> Result<Vec<Vec<u8>>, Internal> {
-    let email = Email::parse(&user.email).map_err(Internal::fault)?;
-    let devices = store::devices(tx, tenant.id, user.id).await?;
-    let mut credentials = vec![Credential::Password(&email), Credential::SecondFactor(user.id)];
-    credentials.extend(devices.into_iter().map(Credential::Device));
-    let key = |credential| Budget::of(config, tenant, credential).credential;
-    Ok(credentials.into_iter().map(key).collect())
 }

@@ -3,10 +3,17 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
 
-use crate::{
-    id::{DeviceId, TenantId, UserId},
-    postgres::Tx,
-};
+use super::delay::WINDOW;
+use crate::{context::Change, id::TenantId, postgres::Tx};
+
+/// A credential's row, after a failure.
+#[derive(Debug, FromQueryResult)]
+pub(super) struct Counted {
+    pub(super) failures: i32,
+    pub(super) first_at: DateTime<Utc>,
+    pub(super) locked_until: Option<DateTime<Utc>>,
+    pub(super) told_at: Option<DateTime<Utc>>,
+}
 
 pub(super) async fn is_locked(
     tx: &Tx,
@@ -25,78 +32,68 @@ pub(super) async fn is_locked(
     Ok(row.is_some())
 }
 
-/// Where a count stands.
-#[derive(FromQueryResult)]
-pub(super) struct Count {
-    pub(super) failures: i32,
-    pub(super) expires_at: DateTime<Utc>,
-    pub(super) locked_until: Option<DateTime<Utc>>,
-    pub(super) told_at: Option<DateTime<Utc>>,
-}
-
-/// Adds to the count, or begins a new one if there is none or its time is over. The row stays locked until the
-/// transaction ends, so that failures at once are counted one after the other.
-pub(super) async fn count(
-    tx: &Tx,
-    tenant: TenantId,
-    credential: &[u8],
-    failures: i32,
-    now: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-) -> Result<Count, DbErr> {
-    let credential = credential.to_vec();
-    let counted = Count::find_by_statement(raw_sql!(
+/// Adds to the failures, or begins to count afresh when the window is over. The row stays locked until the
+/// transaction ends: of failures at the same time, each sees the count of the one before.
+pub(super) async fn count(change: &Change<'_>, credential: &[u8], by: i32) -> Result<Counted, DbErr> {
+    let (tenant, now, credential) = (change.tenant, change.now, credential.to_vec());
+    let (expires_at, over) = (now + WINDOW, now - WINDOW);
+    Counted::find_by_statement(raw_sql!(
         Postgres,
-        "INSERT INTO lockouts AS known (tenant_id, credential, failures, first_at, last_at, expires_at)
-         VALUES ({tenant}, {credential}, {failures}, {now}, {now}, {expires_at})
+        "INSERT INTO lockouts AS l (tenant_id, credential, failures, first_at, last_at, expires_at)
+         VALUES ({tenant}, {credential}, {by}, {now}, {now}, {expires_at})
          ON CONFLICT (tenant_id, credential) DO UPDATE SET
-             failures = excluded.failures + CASE WHEN known.expires_at > {now} THEN known.failures ELSE 0 END,
-             first_at = CASE WHEN known.expires_at > {now} THEN known.first_at ELSE excluded.first_at END,
-             expires_at = CASE WHEN known.expires_at > {now} THEN known.expires_at ELSE excluded.expires_at END,
-             last_at = excluded.last_at
-         RETURNING failures, expires_at, locked_until, told_at"
+             failures = {by} + CASE WHEN l.first_at > {over} THEN l.failures ELSE 0 END,
+             first_at = CASE WHEN l.first_at > {over} THEN l.first_at ELSE {now} END,
+             last_at = {now}
+         RETURNING failures, first_at, locked_until, told_at"
     ))
-    .one(tx)
-    .await?;
-    counted.ok_or_else(|| DbErr::RecordNotFound("the count that was just written".to_owned()))
+    .one(&change.tx)
+    .await?
+    .ok_or_else(|| DbErr::RecordNotFound("the row that was written".to_owned()))
 }
 
-pub(super) async fn lock(
-    tx: &Tx,
-    tenant: TenantId,
+/// Notes what a failure has come to. The row stays as long as it says anything.
+pub(super) async fn note(
+    change: &Change<'_>,
     credential: &[u8],
-    until: Option<DateTime<Utc>>,
+    locked_until: Option<DateTime<Utc>>,
     told_at: Option<DateTime<Utc>>,
+    day_ends_at: DateTime<Utc>,
 ) -> Result<(), DbErr> {
+    let (tenant, credential) = (change.tenant, credential.to_vec());
+    change
+        .tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "UPDATE lockouts SET locked_until = {locked_until}, told_at = {told_at},
+                 expires_at = greatest({day_ends_at}, {locked_until})
+             WHERE tenant_id = {tenant} AND credential = {credential}"
+        ))
+        .await
+        .map(drop)
+}
+
+/// Forgets the failures of a credential that is not locked. Waits for failures that are being counted.
+pub(super) async fn clear_unlocked(change: &Change<'_>, credential: &[u8]) -> Result<(), DbErr> {
+    let (tenant, now, credential) = (change.tenant, change.now, credential.to_vec());
+    change
+        .tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "DELETE FROM lockouts
+             WHERE tenant_id = {tenant} AND credential = {credential} AND coalesce(locked_until <= {now}, true)"
+        ))
+        .await
+        .map(drop)
+}
+
+/// Forgets failures and locks.
+pub(super) async fn lift(tx: &Tx, tenant: TenantId, credential: &[u8]) -> Result<(), DbErr> {
     let credential = credential.to_vec();
     tx.execute_raw(raw_sql!(
         Postgres,
-        "UPDATE lockouts SET locked_until = {until}, told_at = {told_at}
-         WHERE tenant_id = {tenant} AND credential = {credential}"
+        "DELETE FROM lockouts WHERE tenant_id = {tenant} AND credential = {credential}"
     ))
     .await
     .map(drop)
-}
-
-pub(super) async fn clear(tx: &Tx, tenant: TenantId, credentials: Vec<Vec<u8>>) -> Result<(), DbErr> {
-    tx.execute_raw(raw_sql!(
-        Postgres,
-        "DELETE FROM lockouts WHERE tenant_id = {tenant} AND credential = ANY({credentials})"
-    ))
-    .await
-    .map(drop)
-}
-
-pub(super) async fn devices(tx: &Tx, tenant: TenantId, user: UserId) -> Result<Vec<DeviceId>, DbErr> {
-    #[derive(FromQueryResult)]
-    struct Row {
-        id: DeviceId,
-    }
-    let rows = Row::find_by_statement(raw_sql!(
-        Postgres,
-        "SELECT id FROM devices WHERE tenant_id = {tenant} AND user_id = {user}"
-    ))
-    .all(tx)
-    .await?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     context::{Change, Context},
+    device,
     entity::user,
     error::Internal,
     lockout, outbox,
@@ -33,10 +34,15 @@ pub(super) async fn subject(
     tenant: &Tenant,
     user: &user::Model,
 ) -> Result<Subject, Internal> {
+    let devices = device::of_user(tx, tenant.id, user.id).await?;
+    let budgets = lockout::budgets(&context.config, tenant, user, &devices)?;
     Ok(Subject {
         tenant: tenant.id,
         user: user.id,
         address: user.email_canonical.clone(),
-        credentials: lockout::credentials(&context.config, tx, tenant, user).await?,
+        credentials: budgets
+            .iter()
+            .map(|budget| budget.credential().to_vec())
+            .collect(),
     })
 }

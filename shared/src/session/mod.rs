@@ -25,8 +25,9 @@ use crate::{
     crypto::token::{Kind, Token},
     entity::{refresh_token, session},
     error::Internal,
-    id::{DeviceId, SessionId, UserId},
+    id::{DeviceId, SessionId, TenantId, UserId},
     outbox::{self, EventType},
+    postgres::Tx,
     secret::Secret,
     signal::SignalKind,
     tenant::SessionPolicy,
@@ -183,6 +184,11 @@ async fn keep(
         used_at: Set(None),
     };
     row.insert(&change.tx).await.map(drop)
+}
+
+/// The device that a session belongs to, where it has signed in before.
+pub(crate) async fn device(tx: &Tx, tenant: TenantId, id: SessionId) -> Result<Option<DeviceId>, DbErr> {
+    store::device(tx, tenant, id).await
 }
 
 /// Ends a session, and with it its refresh and access tokens. Ending an ended session changes nothing.

@@ -1,11 +1,13 @@
 //! The SQL of sessions and refresh tokens.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, raw_sql,
+};
 
 use crate::{
-    entity::UserStatus,
-    id::{SessionId, TenantId, UserId},
+    entity::{UserStatus, session},
+    id::{DeviceId, SessionId, TenantId, UserId},
     postgres::Tx,
 };
 
@@ -67,6 +69,17 @@ pub(super) async fn hold_live(
     ))
     .one(tx)
     .await
+}
+
+pub(super) async fn device(tx: &Tx, tenant: TenantId, id: SessionId) -> Result<Option<DeviceId>, DbErr> {
+    let found: Option<Option<DeviceId>> = session::Entity::find_by_id(id)
+        .select_only()
+        .column(session::Column::DeviceId)
+        .filter(session::Column::TenantId.eq(tenant))
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(found.flatten())
 }
 
 /// Ends a session that is live, and says whose it was.

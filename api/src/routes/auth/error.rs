@@ -1,7 +1,7 @@
 //! What of accounts, sign-in and sessions becomes which problem.
 
 use latchkey_shared::{
-    auth::{LoginError, RegisterError, VerifyError},
+    auth::{LoginError, RegisterError, UnlockError, VerifyError},
     session::RefreshError,
 };
 
@@ -48,6 +48,16 @@ impl From<VerifyError> for Failure {
         match error {
             VerifyError::InvalidToken => invalid_token(),
             VerifyError::Internal(error) => error.into(),
+        }
+    }
+}
+
+impl From<UnlockError> for Failure {
+    fn from(error: UnlockError) -> Self {
+        match error {
+            UnlockError::InvalidToken => invalid_token(),
+            UnlockError::NotFound => Self::new(ProblemCode::NotFound, "There is no such user."),
+            UnlockError::Internal(error) => error.into(),
         }
     }
 }

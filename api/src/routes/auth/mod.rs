@@ -13,13 +13,15 @@ use poem_openapi::OpenApi;
 pub(in crate::routes) use self::model::SentView;
 pub use self::model::UserView;
 use self::model::{
-    LoginRequest, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SessionTokens, VerifiedView,
-    VerifyRequest,
+    LoginRequest, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SessionTokens,
+    UnlockRequest, VerifiedView, VerifyRequest,
 };
 use super::Tag;
 use crate::{
-    extract::{Bearer, ClientOrigin, InTenant, Json},
-    problem::{ApiResult, Busy, Conflict, Failure, FieldError, Input, ProblemCode, SignedIn, Tenancy},
+    extract::{Bearer, ClientOrigin, InTenant, Json, Limit, Mail, SignIn, Token},
+    problem::{
+        ApiResult, Busy, Conflict, Failure, FieldError, Input, Limited, ProblemCode, SignedIn, Tenancy,
+    },
     reply::{Accepted, NoContent, Ok as Reply},
 };
 
@@ -35,13 +37,14 @@ impl AuthApi {
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(
         &self,
+        _limit: Limit<Mail>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         /// The tenant's id or slug; without it the host names the tenant
         #[oai(name = "X-Tenant-ID")]
         tenant: InTenant,
         body: Json<RegisterRequest>,
-    ) -> ApiResult<RegisterReply, (Input, Tenancy, Conflict, Busy)> {
+    ) -> ApiResult<RegisterReply, (Input, Tenancy, Conflict, Limited, Busy)> {
         let registered = auth::register(auth, &tenant, &origin, body.0.read()?).await?;
         Ok(registered.into())
     }
@@ -52,10 +55,11 @@ impl AuthApi {
     #[oai(path = "/email/verify", method = "post", operation_id = "verifyEmail")]
     async fn verify_email(
         &self,
+        _limit: Limit<Token>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         body: Json<VerifyRequest>,
-    ) -> ApiResult<Reply<VerifiedView>, Input> {
+    ) -> ApiResult<Reply<VerifiedView>, (Input, Limited)> {
         let user = auth::verify_email(auth, &origin, &body.token).await?;
         Ok(Reply(user.into()))
     }
@@ -70,13 +74,14 @@ impl AuthApi {
     )]
     async fn resend_verification(
         &self,
+        _limit: Limit<Mail>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         /// The tenant's id or slug; without it the host names the tenant
         #[oai(name = "X-Tenant-ID")]
         tenant: InTenant,
         body: Json<ResendRequest>,
-    ) -> ApiResult<Accepted<SentView>, (Input, Tenancy)> {
+    ) -> ApiResult<Accepted<SentView>, (Input, Tenancy, Limited)> {
         auth::resend_verification(auth, &tenant, &origin, &email(&body.email)?).await?;
         Ok(Accepted(SentView::verification()))
     }
@@ -85,13 +90,14 @@ impl AuthApi {
     #[oai(path = "/login", method = "post", operation_id = "login")]
     async fn login(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         /// The tenant's id or slug; without it the host names the tenant
         #[oai(name = "X-Tenant-ID")]
         tenant: InTenant,
         body: Json<LoginRequest>,
-    ) -> ApiResult<Reply<SessionTokens>, (Input, Tenancy, SignedIn, Busy)> {
+    ) -> ApiResult<Reply<SessionTokens>, (Input, Tenancy, SignedIn, Limited, Busy)> {
         match auth::login(auth, &tenant, &origin, body.0.read()?).await? {
             Entrance::SignedIn(signed_in) => Ok(Reply(signed_in.into())),
         }
@@ -104,12 +110,28 @@ impl AuthApi {
     #[oai(path = "/refresh", method = "post", operation_id = "refresh")]
     async fn refresh(
         &self,
+        _limit: Limit<Token>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         body: Json<RefreshRequest>,
-    ) -> ApiResult<Reply<SessionTokens>, (Input, SignedIn)> {
+    ) -> ApiResult<Reply<SessionTokens>, (Input, SignedIn, Limited)> {
         let signed_in = auth::refresh(auth, &origin, &body.refresh_token).await?;
         Ok(Reply(signed_in.into()))
+    }
+
+    /// Lift a lock
+    ///
+    /// Takes the token from the mail that told of the lock, and forgets all failures. Nobody is signed in by it.
+    #[oai(path = "/unlock", method = "post", operation_id = "unlock")]
+    async fn unlock(
+        &self,
+        _limit: Limit<Token>,
+        Data(auth): Data<&Auth>,
+        origin: ClientOrigin,
+        body: Json<UnlockRequest>,
+    ) -> ApiResult<NoContent, (Input, Limited)> {
+        auth::unlock(auth, &origin, &body.token).await?;
+        Ok(NoContent)
     }
 
     /// End this session

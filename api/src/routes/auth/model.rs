@@ -154,6 +154,15 @@ pub(super) struct VerifyRequest {
     pub(super) token: String,
 }
 
+/// A token from the mail that told of a lock.
+#[derive(Object)]
+#[oai(deny_unknown_fields)]
+pub(super) struct UnlockRequest {
+    /// From the link in the mail.
+    #[oai(validator(max_length = 256))]
+    pub(super) token: String,
+}
+
 /// A proven address.
 #[derive(Object)]
 pub(super) struct VerifiedView {

@@ -13,8 +13,8 @@ use super::{
     passwords::error::new_password,
 };
 use crate::{
-    extract::{ClientOrigin, Json},
-    problem::{ApiResult, Busy, Failure, Input},
+    extract::{ClientOrigin, Json, Limit, Token},
+    problem::{ApiResult, Busy, Failure, Input, Limited},
     reply::Created,
 };
 
@@ -50,10 +50,11 @@ impl InvitationsApi {
     #[oai(path = "/accept", method = "post", operation_id = "acceptInvitation")]
     async fn accept(
         &self,
+        _limit: Limit<Token>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         body: Json<AcceptRequest>,
-    ) -> ApiResult<Created<AcceptedView>, (Input, Busy)> {
+    ) -> ApiResult<Created<AcceptedView>, (Input, Limited, Busy)> {
         let AcceptRequest {
             token,
             password,

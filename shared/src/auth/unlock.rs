@@ -1,0 +1,95 @@
+//! Lifting a lock: by its owner, with the token from the mail, or by an administrator.
+
+use std::sync::Arc;
+
+use super::Auth;
+use crate::{
+    context::Change,
+    crypto::token::{Kind, Token},
+    device,
+    entity::user,
+    error::{Internal, internal_variant},
+    id::{TenantId, UserId},
+    lockout,
+    permission::{Authorized, UsersWrite},
+    principal::{Actor, Origin},
+    tenant::{ResolveError, Tenant},
+    user::{one_time, one_time::Purpose, store},
+};
+
+/// Why nothing was unlocked.
+#[derive(Debug, thiserror::Error)]
+pub enum UnlockError {
+    /// The token is unknown, used, expired, superseded, or for something else.
+    #[error("the token is not valid")]
+    InvalidToken,
+    /// The tenant has no such user.
+    #[error("there is no such user")]
+    NotFound,
+    /// A failure inside.
+    #[error(transparent)]
+    Internal(Internal),
+}
+
+internal_variant!(UnlockError: Internal sea_orm::DbErr);
+
+/// Lifts the locks of the user to whom the token was mailed. Does not sign anyone in.
+///
+/// # Errors
+/// [`UnlockError::InvalidToken`].
+pub async fn unlock(auth: &Auth, origin: &Origin, token: &str) -> Result<(), UnlockError> {
+    let token = Token::parse(Kind::OneTime, token).ok_or(UnlockError::InvalidToken)?;
+    let tenant = tenant(auth, token.tenant())
+        .await?
+        .ok_or(UnlockError::InvalidToken)?;
+    let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
+    let (id, now) = (tenant.id, change.now);
+    let seen = one_time::peek(&change.tx, id, Purpose::Unlock, &token, now).await?;
+    let seen = seen.ok_or(UnlockError::InvalidToken)?;
+    let user = store::find(&change.tx, id, UserId(seen.subject_id))
+        .await?
+        .filter(|user| user.email_canonical == seen.address)
+        .ok_or(UnlockError::InvalidToken)?;
+    change.actor = Actor::User(user.id);
+    // The lock before the token, as a failure takes them: two that wait for each other would both be refused.
+    lift(&change, &tenant, &user).await?;
+    one_time::consume(&change.tx, id, Purpose::Unlock, &token, now)
+        .await?
+        .ok_or(UnlockError::InvalidToken)?;
+    change.commit().await?;
+    Ok(())
+}
+
+/// Lifts the locks of a user of the caller's tenant.
+///
+/// # Errors
+/// [`UnlockError::NotFound`].
+pub async fn unlock_user(
+    auth: &Auth,
+    caller: &Authorized<UsersWrite>,
+    origin: &Origin,
+    user: UserId,
+) -> Result<(), UnlockError> {
+    let tenant = tenant(auth, caller.principal().tenant).await?;
+    let tenant = tenant.ok_or(UnlockError::NotFound)?;
+    let change = auth.context.change(tenant.id, caller.actor(), origin).await?;
+    let user = store::find(&change.tx, tenant.id, user)
+        .await?
+        .ok_or(UnlockError::NotFound)?;
+    lift(&change, &tenant, &user).await?;
+    change.commit().await?;
+    Ok(())
+}
+
+async fn lift(change: &Change<'_>, tenant: &Tenant, user: &user::Model) -> Result<(), Internal> {
+    let devices = device::of_user(&change.tx, tenant.id, user.id).await?;
+    lockout::lift(change, tenant, user, &devices).await
+}
+
+async fn tenant(auth: &Auth, id: TenantId) -> Result<Option<Arc<Tenant>>, UnlockError> {
+    match auth.tenants.get(id).await {
+        Ok(tenant) => Ok(tenant),
+        Err(ResolveError::Internal(error)) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
