@@ -8,6 +8,7 @@ pub mod app;
 pub mod breach;
 pub mod extract;
 mod json_object;
+pub mod key_file;
 pub mod middleware;
 pub mod problem;
 pub mod reply;

@@ -8,12 +8,13 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use latchkey_api::{serve, spec};
+use latchkey_api::{key_file, serve, spec};
 use latchkey_shared::{
     auth::bootstrap::{Bootstrapped, bootstrap},
     clock::SystemClock,
     config::{Config, Process},
     context::Context,
+    crypto::signing::Algorithm,
     random::OsRandom,
     secret::Secret,
     user::Email,
@@ -50,6 +51,11 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Make, change and look at the keys that sign access tokens.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Write the OpenAPI document into openapi/.
     Openapi {
         /// Write nothing; fail if the files differ from the code.
@@ -64,6 +70,38 @@ enum ConfigCommand {
     Check,
     /// Print the settings in force, without secrets.
     Dump,
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Print a new key, as an entry of `tokens.keys`.
+    Generate {
+        /// hs256, eddsa or es256.
+        #[arg(long, default_value = "hs256", value_parser = algorithm)]
+        alg: Algorithm,
+    },
+    /// Put a new key in front of a file of keys. Processes that read the file take it up within a second.
+    Rotate {
+        /// The file that `tokens.keys_file` names.
+        #[arg(long)]
+        file: PathBuf,
+        /// hs256, eddsa or es256; as the key in use by default.
+        #[arg(long, value_parser = algorithm)]
+        alg: Option<Algorithm>,
+        /// So many keys stay, the new one included.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+        keep: u16,
+    },
+    /// Print the ids and algorithms of a file's keys, the one in use first.
+    List {
+        /// The file that `tokens.keys_file` names.
+        #[arg(long)]
+        file: PathBuf,
+    },
+}
+
+fn algorithm(word: &str) -> Result<Algorithm, &'static str> {
+    word.parse()
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -99,6 +137,7 @@ async fn run(arguments: Arguments) -> Outcome {
             println!("{:#?}", load()?);
             Ok(())
         }
+        Command::Keys { command } => keys(command),
         Command::Openapi { check } => openapi(check),
     }
 }
@@ -126,6 +165,28 @@ async fn set_up(config: Config, email: &str, password_file: &Path) -> Outcome {
         Bootstrapped::Unchanged => println!("the administrator is there; nothing was changed"),
     }
     context.postgres.close().await;
+    Ok(())
+}
+
+fn keys(command: KeysCommand) -> Outcome {
+    let new = |algorithm| key_file::generate(algorithm, &SystemClock, &OsRandom::new());
+    let ring = match command {
+        KeysCommand::Generate { alg } => {
+            println!("{}", new(alg)?.entry().expose());
+            return Ok(());
+        }
+        KeysCommand::Rotate { file, alg, keep } => {
+            let alg = match alg {
+                Some(alg) => alg,
+                None => key_file::read(&file)?.current().algorithm,
+            };
+            key_file::rotate(&file, new(alg)?, keep.into())?
+        }
+        KeysCommand::List { file } => key_file::read(&file)?,
+    };
+    for key in ring.iter() {
+        println!("{} {}", key.id, key.algorithm.as_str());
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use latchkey_shared::{
-    auth::{Auth, AuthStartError},
+    auth::{Auth, AuthStartError, upkeep},
     clock::SystemClock,
     config::Config,
     context::{Context, OpenError},
@@ -59,10 +59,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     telemetry::init_logs(&config.log)?;
     let metrics = telemetry::init_metrics()?;
     let context = Context::open(config, Arc::new(SystemClock), Arc::new(OsRandom::new())).await?;
-    let mut auth = Auth::start(context.clone())?;
-    if let Some(range) = range_service(&context.config.passwords)? {
-        auth = auth.with_breach_range(range);
-    }
+    let leaked = range_service(&context.config.passwords)?;
+    let auth = Auth::start(context.clone(), leaked)?;
     let stop = CancellationToken::new();
     signal::tail(
         Arc::clone(&context.signals),
@@ -75,6 +73,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 
     let server = &context.config.server;
     let draining = Draining::default();
+    let upkeep = tokio::spawn(upkeep(auth.clone(), stop.clone()));
     let api = app(auth, draining.clone())?;
     let ended = ask_to_end()?;
     let metrics_listener = TcpListener::bind(server.metrics_listen).into_acceptor().await?;
@@ -94,6 +93,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         .run_with_graceful_shutdown(api, ending, Some(server.drain))
         .await?;
     stop.cancel();
+    if let Err(error) = upkeep.await {
+        tracing::error!(%error, "the upkeep broke off");
+    }
     context.queue.flush().await;
     context.postgres.close().await;
     tracing::info!("ended");

@@ -186,7 +186,7 @@ async fn s07_a_leaked_password_is_found_in_the_file() {
         .expect(204);
 
     writeln!(file, "{}:2", "0".repeat(40)).unwrap();
-    let refused = Auth::start(bed.another_process().await)
+    let refused = Auth::start(bed.another_process().await, None)
         .err()
         .unwrap()
         .to_string();

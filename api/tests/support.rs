@@ -92,10 +92,8 @@ impl Api {
     /// A server on whatever the context holds.
     pub(crate) async fn serve(context: Context) -> Self {
         let stop = CancellationToken::new();
-        let mut auth = Auth::start(context.clone()).unwrap();
-        if let Some(range) = range_service(&context.config.passwords).unwrap() {
-            auth = auth.with_breach_range(range);
-        }
+        let leaked = range_service(&context.config.passwords).unwrap();
+        let auth = Auth::start(context.clone(), leaked).unwrap();
         signal::tail(
             Arc::clone(&context.signals),
             context.postgres.clone(),

@@ -3,7 +3,7 @@
 //! Rows are only ever added. The application's role cannot change or remove one, and `detail` holds nothing
 //! that is secret.
 
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, DbErr};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, DbErr, EntityTrait};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -49,6 +49,34 @@ impl Record {
 /// # Errors
 /// When the row cannot be written; the change must not be committed then.
 pub async fn record(change: &Change<'_>, record: Record) -> Result<(), DbErr> {
+    row(change, record).insert(&change.tx).await?;
+    Ok(())
+}
+
+/// As [`record`], for many targets of one kind in one statement: each with a detail of its own.
+///
+/// # Errors
+/// When the rows cannot be written; the change must not be committed then.
+pub async fn record_each(
+    change: &Change<'_>,
+    action: &'static str,
+    kind: &'static str,
+    targets: impl IntoIterator<Item = (Uuid, Value)>,
+) -> Result<(), DbErr> {
+    let records = targets
+        .into_iter()
+        .map(|(id, detail)| row(change, Record::success(action, kind, id, detail)));
+    let rows: Vec<_> = records.collect();
+    // A statement takes 65,535 values.
+    for rows in rows.chunks(1_000) {
+        audit_event::Entity::insert_many(rows.to_vec())
+            .exec_without_returning(&change.tx)
+            .await?;
+    }
+    Ok(())
+}
+
+fn row(change: &Change<'_>, record: Record) -> audit_event::ActiveModel {
     let Record {
         action,
         target,
@@ -64,7 +92,7 @@ pub async fn record(change: &Change<'_>, record: Record) -> Result<(), DbErr> {
         Outcome::Success => "success",
         Outcome::Failure => "failure",
     };
-    let row = audit_event::ActiveModel {
+    audit_event::ActiveModel {
         id: Set(AuditId(change.context.uuid(change.now))),
         tenant_id: Set(change.tenant),
         created_at: Set(change.now),
@@ -77,7 +105,5 @@ pub async fn record(change: &Change<'_>, record: Record) -> Result<(), DbErr> {
         request_id: Set(Some(change.origin.request_id.clone()).filter(|id| !id.is_empty())),
         address: Set(change.origin.address.map(|address| address.to_string())),
         detail: Set(detail),
-    };
-    row.insert(&change.tx).await?;
-    Ok(())
+    }
 }

@@ -169,21 +169,32 @@ impl Change<'_> {
     /// # Errors
     /// When the row cannot be written.
     pub async fn signal(&mut self, kind: SignalKind, subject: Uuid) -> Result<(), DbErr> {
+        self.signal_each(kind, &[subject]).await
+    }
+
+    /// As [`Change::signal`], of many subjects in one statement.
+    ///
+    /// # Errors
+    /// When the rows cannot be written.
+    pub async fn signal_each(&mut self, kind: SignalKind, subjects: &[Uuid]) -> Result<(), DbErr> {
         // A process that starts later has nothing older in memory, and older access tokens have expired.
         let expires_at = self.now + self.context.config.tokens.access_ttl + Duration::from_mins(1);
-        let (id, tenant, now, word) = (self.context.uuid(self.now), self.tenant, self.now, kind.as_str());
+        let (tenant, now, word) = (self.tenant, self.now, kind.as_str());
+        let ids: Vec<Uuid> = subjects.iter().map(|_| self.context.uuid(now)).collect();
+        let of = subjects.to_vec();
         self.tx
             .execute_raw(raw_sql!(
                 Postgres,
                 "INSERT INTO signals (id, tenant_id, kind, subject_id, created_at, expires_at)
-                 VALUES ({id}, {tenant}, {word}, {subject}, {now}, {expires_at})"
+                 SELECT id, {tenant}, {word}, subject, {now}, {expires_at}
+                 FROM unnest({ids}::uuid[], {of}::uuid[]) AS s (id, subject)"
             ))
             .await?;
-        self.signals.push(Signal {
+        self.signals.extend(subjects.iter().map(|subject| Signal {
             tenant,
             kind,
-            subject,
-        });
+            subject: *subject,
+        }));
         Ok(())
     }
 

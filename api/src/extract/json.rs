@@ -65,25 +65,35 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Json<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> Result<Self> {
-        let limit = request
-            .data::<Auth>()
-            .map_or(64 * 1024, |auth| auth.context.config.server.max_body_bytes);
-        let bytes = body.take()?.into_bytes_limit(limit).await?;
+        let bytes = read(request, body).await?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
-        let errors = schema_of::<T>().judge(&value);
-        if !errors.is_empty() {
-            return Err(Failure::fields(ProblemCode::ValidationFailed, errors).into());
-        }
-        T::parse_from_json(Some(value)).map(Self).map_err(|_| {
-            // The schema said yes and the type says no: that is a rule the schema does not tell.
-            let field = FieldError::new(
-                "",
-                "invalid",
-                "The body is not of the shape that the operation takes.",
-            );
-            Failure::fields(ProblemCode::ValidationFailed, vec![field]).into()
-        })
+        Ok(Self(typed(value)?))
     }
+}
+
+/// The body, if it is not larger than this server takes.
+pub(super) async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>> {
+    let limit = request
+        .data::<Auth>()
+        .map_or(64 * 1024, |auth| auth.context.config.server.max_body_bytes);
+    Ok(body.take()?.into_bytes_limit(limit).await?.into())
+}
+
+/// The value as its type, if the schema we publish allows it.
+pub(super) fn typed<T: ParseFromJSON + 'static>(value: Value) -> Result<T, Failure> {
+    let errors = schema_of::<T>().judge(&value);
+    if !errors.is_empty() {
+        return Err(Failure::fields(ProblemCode::ValidationFailed, errors));
+    }
+    T::parse_from_json(Some(value)).map_err(|_| {
+        // The schema said yes and the type says no: that is a rule the schema does not tell.
+        let field = FieldError::new(
+            "",
+            "invalid",
+            "The body is not of the shape that the operation takes.",
+        );
+        Failure::fields(ProblemCode::ValidationFailed, vec![field])
+    })
 }
 
 fn malformed(error: &serde_json::Error) -> Failure {

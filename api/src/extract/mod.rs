@@ -1,6 +1,7 @@
 //! What handlers take from a request besides its parameters.
 
 mod bearer;
+mod form;
 mod json;
 mod limit;
 mod origin;
@@ -9,6 +10,7 @@ mod tenant;
 
 pub use self::{
     bearer::{Bearer, Permit},
+    form::FormOrJson,
     json::Json,
     limit::{Limit, LimitClass, Mail, SignIn, Token},
     tenant::InTenant,

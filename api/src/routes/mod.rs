@@ -11,6 +11,7 @@ pub mod mfa;
 pub mod passwords;
 pub mod sessions;
 pub mod tenants;
+pub mod tokens;
 pub mod users;
 pub mod webhooks;
 
@@ -28,6 +29,10 @@ pub enum Tag {
     Account,
     /// The users of a tenant; for its administrators.
     Users,
+    /// Where one is signed in.
+    Sessions,
+    /// What other services ask about tokens.
+    Tokens,
     /// Joining a tenant.
     Invitations,
     /// Isolated populations; for the platform's administrators.

@@ -11,12 +11,13 @@ use serde_json::{Map, Value, json};
 use crate::routes::{
     account::AccountApi, auth::AuthApi, health::HealthApi, invitations::InvitationsApi,
     mail_templates::MailTemplatesApi, mfa::MfaApi, passwords::PasswordsApi, sessions::SessionsApi,
-    tenants::TenantsApi, users::UsersApi, webhooks::WebhooksApi,
+    tenants::TenantsApi, tokens::TokensApi, users::UsersApi, webhooks::WebhooksApi,
 };
 
 type Apis = (
     (AuthApi, AccountApi, PasswordsApi, MfaApi, SessionsApi),
     (InvitationsApi, UsersApi, TenantsApi, MailTemplatesApi),
+    TokensApi,
     WebhooksApi,
     HealthApi,
 );
@@ -24,6 +25,7 @@ type Apis = (
 const APIS: Apis = (
     (AuthApi, AccountApi, PasswordsApi, MfaApi, SessionsApi),
     (InvitationsApi, UsersApi, TenantsApi, MailTemplatesApi),
+    TokensApi,
     WebhooksApi,
     HealthApi,
 );

@@ -1,11 +1,13 @@
 //! The check of every request that carries an access token.
 //!
-//! On the warm path it costs a signature, two hash look-ups and no network.
+//! On the warm path it costs a signature, three hash look-ups and no network.
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::{Account, Auth};
-use crate::{error::Internal, principal::Principal};
+use crate::{crypto::jwt::Claims, error::Internal, principal::Principal};
 
 /// Someone whose credential was checked on this very request.
 #[derive(Clone, Debug)]
@@ -32,9 +34,28 @@ pub enum AuthenticateError {
 /// # Errors
 /// [`AuthenticateError::InvalidToken`]; a doubt denies.
 pub async fn authenticate(auth: &Auth, token: &str) -> Result<Caller, AuthenticateError> {
+    let now = auth.context.clock.now();
+    let (claims, account) = check(auth, token, now).await?;
+    auth.seen.note(claims.tid, claims.sid, now);
+    let principal = Principal {
+        tenant: claims.tid,
+        user: claims.sub,
+        session: claims.sid,
+        permissions: account.permissions.clone(),
+    };
+    Ok(Caller { principal, account })
+}
+
+/// What an access token says, and the account it says it of.
+pub(super) async fn check(
+    auth: &Auth,
+    token: &str,
+    now: DateTime<Utc>,
+) -> Result<(Claims, Arc<Account>), AuthenticateError> {
     let claims = auth
-        .jwt
-        .verify(token, auth.context.clock.now())
+        .keys
+        .verify(token, now)
+        .await
         .map_err(|_| AuthenticateError::InvalidToken)?;
     if auth.revoked.contains(claims.sid).map_err(Internal::unavailable)? {
         return Err(AuthenticateError::InvalidToken);
@@ -43,11 +64,5 @@ pub async fn authenticate(auth: &Auth, token: &str) -> Result<Caller, Authentica
     let account = account
         .filter(|account| account.is_active())
         .ok_or(AuthenticateError::InvalidToken)?;
-    let principal = Principal {
-        tenant: claims.tid,
-        user: claims.sub,
-        session: claims.sid,
-        permissions: account.permissions.clone(),
-    };
-    Ok(Caller { principal, account })
+    Ok((claims, account))
 }

@@ -17,6 +17,8 @@ mod change_password;
 mod confirm;
 mod enter;
 mod evenly;
+mod introspect;
+mod keys;
 mod login;
 mod password;
 pub mod policy;
@@ -25,11 +27,11 @@ mod refresh;
 mod register;
 mod reset_password;
 mod unlock;
+mod upkeep;
 mod verify;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
-use self::breach::{BreachFileError, BreachRange, Breaches};
 pub(crate) use self::confirm::confirm_password;
 pub use self::{
     accept::{Accept, AcceptError, accept_invitation},
@@ -37,42 +39,61 @@ pub use self::{
     authenticate::{AuthenticateError, Caller, authenticate},
     change_email::{ChangeEmailError, change_email},
     change_password::{ChangePasswordError, change_password},
+    introspect::{ActiveToken, TokenKind, introspect},
     login::{Login, LoginError, login},
     password::NewPasswordError,
     profile::{ProfilePatch, update_profile},
-    refresh::{logout, refresh},
+    refresh::refresh,
     register::{Register, RegisterError, Registered, register},
     reset_password::{ResetPasswordError, forgot_password, reset_password},
     unlock::{UnlockError, unlock, unlock_user},
+    upkeep::upkeep,
     verify::{VerifyError, resend_verification, verify_email},
+};
+use self::{
+    breach::{BreachFileError, BreachRange, Breaches},
+    keys::Keys,
 };
 use crate::{
     config::ConfigFaults,
     context::Context,
     crypto::{
-        jwt::{Grant, JwtRing},
+        jwt::Grant,
         pool::{HashPool, StartError},
+        signing::PublicKey,
     },
     error::Internal,
     id::{TenantId, UserId},
     secret::Secret,
-    session::{Live, RevokedSessions},
+    session::{LastSeen, Live, RevokedSessions},
     tenant::Directory,
     user::User,
 };
 
-/// What it takes to let people in.
+/// What it takes to let people in. Cheap to clone: each request has one.
 #[derive(Clone)]
-pub struct Auth {
+pub struct Auth(Arc<Parts>);
+
+impl Deref for Auth {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What [`Auth`] is made of.
+pub struct Parts {
     /// Connections and settings.
     pub context: Context,
     /// Tenants by name.
     pub tenants: Arc<Directory>,
     passwords: HashPool,
     breaches: Breaches,
-    jwt: Arc<JwtRing>,
-    accounts: Arc<Accounts>,
-    revoked: Arc<RevokedSessions>,
+    keys: Keys,
+    accounts: Accounts,
+    revoked: RevokedSessions,
+    seen: LastSeen,
 }
 
 /// Why [`Auth`] did not start.
@@ -90,35 +111,33 @@ pub enum AuthStartError {
 }
 
 impl Auth {
-    /// Starts the hashing threads and listens for signals; whoever calls must have the signals followed.
+    /// Starts the hashing threads and listens for signals; whoever calls must have the signals followed. New passwords
+    /// are looked for in `leaked` too, where there is such a service.
     ///
     /// # Errors
     /// When the settings hold no signing key or the threads do not start.
-    pub fn start(context: Context) -> Result<Self, AuthStartError> {
+    pub fn start(context: Context, leaked: Option<Arc<dyn BreachRange>>) -> Result<Self, AuthStartError> {
         let tokens = &context.config.tokens;
         let keys = tokens
             .keys
             .as_ref()
             .ok_or_else(|| ConfigFaults(vec!["tokens.keys: is missing".to_owned()]))?;
-        Ok(Self {
-            jwt: Arc::new(JwtRing::new(tokens, keys)),
+        Ok(Self(Arc::new(Parts {
+            keys: Keys::new(tokens, keys),
             passwords: HashPool::start(&context.config.passwords)?,
-            breaches: Breaches::open(&context.config.passwords)?,
+            breaches: Breaches::open(&context.config.passwords, leaked)?,
             tenants: Arc::new(Directory::new(context.clone())),
-            accounts: Arc::new(Accounts::new(&context.signals)),
-            revoked: Arc::new(RevokedSessions::new(
-                Arc::clone(&context.signals),
-                tokens.access_ttl,
-            )),
+            accounts: Accounts::new(&context.signals),
+            revoked: RevokedSessions::new(Arc::clone(&context.signals), tokens.access_ttl),
+            seen: LastSeen::default(),
             context,
-        })
+        })))
     }
 
-    /// Asks that service too whether a new password has leaked.
+    /// The public keys by `kid`, for who verifies access tokens without asking us.
     #[must_use]
-    pub fn with_breach_range(mut self, range: Arc<dyn BreachRange>) -> Self {
-        self.breaches.ask_also(range);
-        self
+    pub fn public_keys(&self) -> Vec<(String, PublicKey)> {
+        self.keys.public()
     }
 
     /// The tokens of a session that goes on.
@@ -129,7 +148,7 @@ impl Auth {
         now: chrono::DateTime<chrono::Utc>,
     ) -> Result<Tokens, Internal> {
         let expires_at = (now + self.context.config.tokens.access_ttl).min(session.ends_at);
-        let access_token = self.jwt.sign(&Grant {
+        let access_token = self.keys.sign(&Grant {
             id: self.context.uuid(now),
             tenant,
             user: session.user,

@@ -1,17 +1,14 @@
-//! Going on with a session, and ending it.
+//! Going on with a session.
 
 use super::{
     Auth, SignedIn,
     policy::{self, Next, Proven},
 };
 use crate::{
-    context::Change,
     crypto::token::{Kind, Token},
-    error::Internal,
-    principal::{Actor, Origin, Principal},
-    session::{self, RefreshError, RevokeReason, Rotated},
+    principal::{Actor, Origin},
+    session::{self, RefreshError, Rotated},
     tenant::ResolveError,
-    user::store,
 };
 
 /// New tokens for a refresh token.
@@ -26,7 +23,11 @@ pub async fn refresh(auth: &Auth, origin: &Origin, token: &str) -> Result<Signed
         Err(_) => return Err(RefreshError::Invalid),
     };
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
-    let session = match session::rotate(&mut change, &token).await? {
+    let held = session::hold(&change, &token).await?;
+    if policy::may_enter(held.user(), &tenant, Proven::Session) != Ok(Next::Enter) {
+        return Err(RefreshError::Invalid);
+    }
+    let session = match session::rotate(&mut change, &tenant, &token, &held).await? {
         Rotated::Live(session) => session,
         Rotated::Reused(user) => {
             tracing::warn!(%user, tenant = %tenant.id, "a used refresh token came back; its session was ended");
@@ -34,31 +35,11 @@ pub async fn refresh(auth: &Auth, origin: &Origin, token: &str) -> Result<Signed
             return Err(RefreshError::Invalid);
         }
     };
-    let user = store::find(&change.tx, tenant.id, session.user)
-        .await?
-        .ok_or(RefreshError::Invalid)?;
-    if policy::may_enter(&user, &tenant, Proven::Session) != Ok(Next::Enter) {
-        return Err(RefreshError::Invalid);
-    }
     let tokens = auth.tokens(tenant.id, session, change.now)?;
     change.commit().await?;
     Ok(SignedIn {
-        user: user.into(),
+        user: held.into_user().into(),
         tokens,
         device_token: None,
     })
-}
-
-/// Ends the caller's session.
-///
-/// # Errors
-/// Only failures inside.
-pub async fn logout(auth: &Auth, caller: &Principal, origin: &Origin) -> Result<(), Internal> {
-    let mut change: Change<'_> = auth
-        .context
-        .change(caller.tenant, Actor::from(caller), origin)
-        .await?;
-    session::revoke(&mut change, caller.session, RevokeReason::Logout).await?;
-    change.commit().await?;
-    Ok(())
 }

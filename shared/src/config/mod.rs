@@ -20,7 +20,7 @@ pub use self::{
     limits::{ClassLimits, Limits, Rate, WithoutRedis},
     source::{ConfigFaults, Source},
 };
-use crate::secret::Secret;
+use crate::{crypto::signing::SigningRing, secret::Secret};
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -143,8 +143,11 @@ pub struct Passwords {
 /// Tokens and their lifetimes, in seconds.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// `keys`: HMAC-SHA256 keys as `kid:base64`; the first signs, all verify. The worker has none.
-    pub keys: Option<KeyRing>,
+    /// `keys` that sign access tokens (see [`signing`](crate::crypto::signing)); the first signs, all verify. The
+    /// worker has none.
+    pub keys: Option<SigningRing>,
+    /// The file that holds them, where `keys_file` names one: it is read again when it changes.
+    pub keys_file: Option<PathBuf>,
     /// `issuer`: the `iss` claim; the public URL by default.
     pub issuer: String,
     /// `audience`: the `aud` claim.
@@ -369,16 +372,17 @@ impl Passwords {
 
 impl Tokens {
     fn read(process: Process, source: &mut Source, public_url: &Url) -> Self {
-        let keys = match process {
-            Process::Api => Some(KeyRing::read(source, "tokens.keys")),
+        let (keys_file, keys) = match process {
+            Process::Api => (source.file_of("tokens.keys"), read_signing_keys(source)),
             Process::Worker => {
                 source.ignore("tokens.keys");
-                None
+                (None, None)
             }
         };
         let issuer = public_url.as_str().trim_end_matches('/').to_owned();
         Self {
             keys,
+            keys_file,
             issuer: source.or("tokens.issuer", issuer),
             audience: source.or("tokens.audience", "latchkey".to_owned()),
             access_ttl: source.or("tokens.access_ttl", Duration::from_mins(15)),
@@ -395,6 +399,18 @@ impl Tokens {
             reauthentication_ttl: source.or("tokens.reauthentication_ttl", Duration::from_mins(15)),
         }
     }
+}
+
+fn read_signing_keys(source: &mut Source) -> Option<SigningRing> {
+    let entries = source.required_secret::<Vec<String>>("tokens.keys", Vec::new());
+    let faults = match SigningRing::parse(&entries.expose().join(",")) {
+        Ok(ring) => return Some(ring),
+        Err(faults) => faults,
+    };
+    for fault in faults {
+        source.fault(format!("tokens.keys: {fault}"));
+    }
+    None
 }
 
 impl Secrets {

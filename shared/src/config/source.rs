@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use toml::Value;
@@ -118,6 +118,12 @@ impl Source {
             }
         }
         self.optional(key).map(Secret::new)
+    }
+
+    /// The file that a secret is read from, if it is.
+    pub fn file_of(&self, key: &str) -> Option<PathBuf> {
+        let path = self.values.get(&format!("{key}_file"))?;
+        path.as_str().map(PathBuf::from)
     }
 
     /// A secret that has to be there.

@@ -1,16 +1,17 @@
-//! Access tokens: JWTs (RFC 7519, profile RFC 9068) signed by a ring of HMAC-SHA256 keys.
+//! Access tokens: JWTs (RFC 7519, profile RFC 9068) signed by a ring of keys.
 //!
 //! A token is refused before its signature is computed if its header is anything but what we write: an
-//! algorithm other than ours, an unknown `kid`, a `jku`, `jwk` or `x5u`, a member twice, more than 8 KiB.
+//! algorithm other than its key's, an unknown `kid`, a `jku`, `jwk` or `x5u`, a member twice, more than 8 KiB.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::signing::{self, PublicKey, SigningKey, SigningRing};
 use crate::{
     config,
     id::{SessionId, TenantId, UserId},
@@ -23,7 +24,7 @@ const TYP: &str = "at+jwt";
 const SKEW: i64 = 5;
 
 /// What an access token says. It carries no permissions: they are resolved when it is used.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The issuer.
     pub iss: String,
@@ -46,17 +47,53 @@ pub struct Claims {
     pub nbf: Option<i64>,
 }
 
-/// The token is not one of ours, or its time is over.
-#[derive(Debug, thiserror::Error)]
-#[error("the access token is not valid")]
-pub struct InvalidToken;
+/// Why a token is not one of ours, or not any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenFault {
+    /// It is of no use. A caller learns nothing of why.
+    #[error("the access token is not valid")]
+    Invalid,
+    /// It is written as ours are, and names a key that this ring does not hold.
+    #[error("the access token names an unknown key")]
+    UnknownKey,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StrictHeader {
+struct StrictHeader<'a> {
     alg: Algorithm,
-    kid: String,
-    typ: String,
+    #[serde(borrow)]
+    kid: Cow<'a, str>,
+    #[serde(borrow)]
+    typ: Cow<'a, str>,
+}
+
+/// A key and the one algorithm that its tokens may bear.
+struct Verifying {
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+impl Verifying {
+    fn of(key: &SigningKey) -> Self {
+        let material = key.public.as_ref().map_or(&[] as &[u8], PublicKey::bytes);
+        Self {
+            algorithm: algorithm(key),
+            key: match key.algorithm {
+                signing::Algorithm::Hs256 => DecodingKey::from_secret(key.material.expose()),
+                signing::Algorithm::EdDsa => DecodingKey::from_ed_der(material),
+                signing::Algorithm::Es256 => DecodingKey::from_ec_der(material),
+            },
+        }
+    }
+}
+
+fn algorithm(key: &SigningKey) -> Algorithm {
+    match key.algorithm {
+        signing::Algorithm::Hs256 => Algorithm::HS256,
+        signing::Algorithm::EdDsa => Algorithm::EdDSA,
+        signing::Algorithm::Es256 => Algorithm::ES256,
+    }
 }
 
 /// Signs with the first key, verifies with all.
@@ -65,33 +102,41 @@ pub struct JwtRing {
     audience: String,
     header: Header,
     signing: EncodingKey,
-    verifying: HashMap<String, DecodingKey>,
-    validation: Validation,
+    verifying: HashMap<String, Verifying>,
+    public: Vec<(String, PublicKey)>,
 }
 
 impl JwtRing {
     /// Prepares the keys.
     #[must_use]
-    pub fn new(settings: &config::Tokens, keys: &config::KeyRing) -> Self {
+    pub fn new(settings: &config::Tokens, keys: &SigningRing) -> Self {
         let current = keys.current();
-        let mut header = Header::new(Algorithm::HS256);
+        let mut header = Header::new(algorithm(current));
         header.typ = Some(TYP.to_owned());
         header.kid = Some(current.id.clone());
-        let mut validation = Validation::new(Algorithm::HS256);
-        // Time is judged below, by the request's own clock.
-        validation.validate_exp = false;
-        validation.set_issuer(&[&settings.issuer]);
-        validation.set_audience(&[&settings.audience]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-        let verifying = |key: &config::Key| (key.id.clone(), DecodingKey::from_secret(key.bytes.expose()));
+        let material = current.material.expose();
+        let published = |key: &SigningKey| Some((key.id.clone(), key.public.clone()?));
         Self {
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             header,
-            signing: EncodingKey::from_secret(current.bytes.expose()),
-            verifying: keys.iter().map(verifying).collect(),
-            validation,
+            signing: match current.algorithm {
+                signing::Algorithm::Hs256 => EncodingKey::from_secret(material),
+                signing::Algorithm::EdDsa => EncodingKey::from_ed_der(material),
+                signing::Algorithm::Es256 => EncodingKey::from_ec_der(material),
+            },
+            verifying: keys
+                .iter()
+                .map(|key| (key.id.clone(), Verifying::of(key)))
+                .collect(),
+            public: keys.iter().filter_map(published).collect(),
         }
+    }
+
+    /// The public keys by `kid`, the newest first.
+    #[must_use]
+    pub fn public_keys(&self) -> &[(String, PublicKey)] {
+        &self.public
     }
 
     /// A signed access token for the session.
@@ -116,32 +161,45 @@ impl JwtRing {
     /// What a token says, once it is proven to be ours and of its time.
     ///
     /// # Errors
-    /// [`InvalidToken`] whatever the fault: a caller learns nothing of which it was.
-    pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, InvalidToken> {
-        if token.len() > MAX_BYTES {
-            return Err(InvalidToken);
-        }
-        let header = token
-            .split('.')
-            .next()
-            .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok())
-            .ok_or(InvalidToken)?;
-        let header: StrictHeader = serde_json::from_slice(&header).map_err(|_| InvalidToken)?;
-        if header.alg != Algorithm::HS256 || header.typ != TYP {
-            return Err(InvalidToken);
-        }
-        let key = self.verifying.get(&header.kid).ok_or(InvalidToken)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
-            .map_err(|_| InvalidToken)?
-            .claims;
+    /// See [`TokenFault`].
+    pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenFault> {
+        let claims = self.verify_signature(token)?;
         let now = now.timestamp();
         let begins = claims.nbf.unwrap_or(claims.iat).max(claims.iat);
-        if now >= claims.exp || begins > now + SKEW {
-            Err(InvalidToken)
-        } else {
+        let is_ours = claims.iss == self.issuer && claims.aud == self.audience;
+        if is_ours && now < claims.exp && begins <= now + SKEW {
             Ok(claims)
+        } else {
+            Err(TokenFault::Invalid)
         }
     }
+
+    /// Reads the claims once the signature is proven, and not before.
+    fn verify_signature(&self, token: &str) -> Result<Claims, TokenFault> {
+        if token.len() > MAX_BYTES {
+            return Err(TokenFault::Invalid);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenFault::Invalid)?;
+        let (header, payload) = message.split_once('.').ok_or(TokenFault::Invalid)?;
+        let header = decode(header)?;
+        let header: StrictHeader<'_> = serde_json::from_slice(&header).map_err(|_| TokenFault::Invalid)?;
+        if header.typ != TYP {
+            return Err(TokenFault::Invalid);
+        }
+        let known = self.verifying.get(&*header.kid).ok_or(TokenFault::UnknownKey)?;
+        if header.alg != known.algorithm {
+            return Err(TokenFault::Invalid);
+        }
+        let proven = jsonwebtoken::crypto::verify(signature, message.as_bytes(), &known.key, known.algorithm);
+        if !matches!(proven, Ok(true)) {
+            return Err(TokenFault::Invalid);
+        }
+        serde_json::from_slice(&decode(payload)?).map_err(|_| TokenFault::Invalid)
+    }
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenFault::Invalid)
 }
 
 /// What an access token is to say.

@@ -7,6 +7,7 @@ pub mod jwt;
 pub mod password;
 pub mod pool;
 pub mod seal;
+pub mod signing;
 pub mod token;
 
 use aws_lc_rs::hmac;

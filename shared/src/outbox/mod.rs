@@ -48,6 +48,24 @@ pub async fn emit(
     write(change, event_type.as_str(), about, data).await
 }
 
+/// As [`emit`], of many events of one type about one user, in one statement.
+///
+/// # Errors
+/// As [`emit`].
+pub async fn emit_each(
+    change: &mut Change<'_>,
+    event_type: EventType,
+    about: Option<UserId>,
+    data: &[impl Serialize],
+) -> Result<(), Internal> {
+    let name = event_type.as_str();
+    let events = data
+        .iter()
+        .map(|data| prepare(change, name, data))
+        .collect::<Result<Vec<_>, _>>()?;
+    write_each(change, name, about, events).await
+}
+
 /// Writes an event of a type of the tenant's own, as [`emit`] does.
 ///
 /// # Errors
@@ -60,39 +78,61 @@ pub async fn emit_own(
     write(change, event_type.as_str(), None, data).await
 }
 
-#[derive(FromQueryResult)]
-struct Written {
-    id: Uuid,
-}
-
 async fn write(
     change: &mut Change<'_>,
     name: &str,
     about: Option<UserId>,
     data: &impl Serialize,
 ) -> Result<EventId, Internal> {
-    let (tenant, now) = (change.tenant, change.now);
-    let event = EventId(change.context.uuid(now));
+    let (event, body) = prepare(change, name, data)?;
+    write_each(change, name, about, vec![(event, body)]).await?;
+    Ok(event)
+}
+
+/// The event's id and the text that receivers get.
+fn prepare(
+    change: &Change<'_>,
+    name: &str,
+    data: &impl Serialize,
+) -> Result<(EventId, String), serde_json::Error> {
     let body = Body {
         event_type: name,
-        timestamp: timestamp(now),
-        tenant_id: tenant,
+        timestamp: timestamp(change.now),
+        tenant_id: change.tenant,
         data,
     };
-    let body = serde_json::to_string(&body)?;
+    let id = EventId(change.context.uuid(change.now));
+    Ok((id, serde_json::to_string(&body)?))
+}
+
+#[derive(FromQueryResult)]
+struct Written {
+    id: Uuid,
+}
+
+async fn write_each(
+    change: &mut Change<'_>,
+    name: &str,
+    about: Option<UserId>,
+    events: Vec<(EventId, String)>,
+) -> Result<(), Internal> {
+    let (tenant, now) = (change.tenant, change.now);
+    let (ids, bodies): (Vec<Uuid>, Vec<String>) = events.into_iter().map(|(id, body)| (id.0, body)).unzip();
     // The job is about to be queued; until then the sweep has nothing to do with it.
     let sweep_at = now + change.context.config.worker.queue_grace;
     let deliveries = Written::find_by_statement(raw_sql!(
         Postgres,
-        "WITH event AS (
+        "WITH written AS (
              INSERT INTO events (id, tenant_id, type, body, user_id, created_at)
-             VALUES ({event}, {tenant}, {name}, {body}, {about}, {now}))
+             SELECT id, {tenant}, {name}, body, {about}, {now}
+             FROM unnest({ids}::uuid[], {bodies}::text[]) AS e (id, body)
+             RETURNING id)
          INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state,
                                  next_attempt_at, sweep_at, created_at)
-         SELECT latchkey_uuid_v7({now}), {tenant}, {event}, id, {name}, 'pending', {now}, {sweep_at}, {now}
-         FROM webhook_endpoints
-         WHERE tenant_id = {tenant} AND enabled
-           AND (cardinality(event_types) = 0 OR {name} = ANY(event_types))
+         SELECT latchkey_uuid_v7({now}), {tenant}, e.id, p.id, {name}, 'pending', {now}, {sweep_at}, {now}
+         FROM written e CROSS JOIN webhook_endpoints p
+         WHERE p.tenant_id = {tenant} AND p.enabled
+           AND (cardinality(p.event_types) = 0 OR {name} = ANY(p.event_types))
          RETURNING id"
     ))
     .all(&change.tx)
@@ -100,7 +140,7 @@ async fn write(
     for delivery in deliveries {
         change.enqueue(Lane::Fresh, delivery.id);
     }
-    Ok(event)
+    Ok(())
 }
 
 fn timestamp(at: DateTime<Utc>) -> String {

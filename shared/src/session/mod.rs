@@ -1,29 +1,42 @@
 //! Sessions: a sign-in and everything that follows from it.
 //!
 //! A session is one family of refresh tokens, of which one is live. It ends when it is revoked, when it was not
-//! refreshed for a while, and at the end of its absolute lifetime. Its access tokens name it, so that its end is
-//! theirs.
+//! refreshed for a while, at the end of its absolute lifetime, and when its user begins more than the tenant
+//! allows. Its access tokens name it, so that its end is theirs.
 //!
 //! What must never happen: two live refresh tokens in one family; an access token that outlives its session by
 //! more than a moment, on any process; a used refresh token that works again once its grace is over.
 
+mod label;
+mod lifetime;
 mod revoked;
 mod rotation;
+mod seen;
+mod service;
 mod store;
+mod tokens;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, DbErr};
-use serde_json::json;
+use sea_orm::{ActiveModelTrait, ActiveValue::Set};
+use serde_json::{Value, json};
+use uuid::Uuid;
 
+use self::lifetime::Lifetime;
 pub use self::{
     revoked::RevokedSessions,
-    rotation::{RefreshError, Rotated, rotate},
+    rotation::{RefreshError, Rotated},
+    seen::LastSeen,
+    service::{SessionError, SessionInfo, end, list, logout, logout_all},
+};
+pub(crate) use self::{
+    rotation::{hold, rotate},
+    service::{find_live, find_refreshable},
 };
 use crate::{
     audit::{self, Record},
     context::Change,
     crypto::token::{Kind, Token},
-    entity::{refresh_token, session},
+    entity::session,
     error::Internal,
     id::{DeviceId, SessionId, TenantId, UserId},
     outbox::{self, EventType},
@@ -36,8 +49,14 @@ use crate::{
 /// Why a session was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RevokeReason {
-    /// Its user asked for it.
+    /// Its user asked for it, in the session itself.
     Logout,
+    /// Its user asked for it, in another session.
+    EndedByUser,
+    /// Its user ended all sessions at once.
+    LogoutAll,
+    /// Its user has begun more sessions than the tenant allows, and this was the oldest.
+    TooManySessions,
     /// One of its refresh tokens came back after its time: someone else has it.
     RefreshTokenReuse,
     /// It was begun before the address was proven, by whoever registered it first.
@@ -54,6 +73,9 @@ impl RevokeReason {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Logout => "logout",
+            Self::EndedByUser => "ended_by_user",
+            Self::LogoutAll => "logout_all",
+            Self::TooManySessions => "too_many_sessions",
             Self::RefreshTokenReuse => "refresh_token_reuse",
             Self::AccountTakenOver => "account_taken_over",
             Self::PasswordChanged => "password_changed",
@@ -115,7 +137,7 @@ pub(crate) struct Entry {
 /// Begins a session for a user who has signed in by every step the policy asks for.
 pub(crate) async fn begin(
     change: &mut Change<'_>,
-    _policy: &SessionPolicy,
+    policy: &SessionPolicy,
     entry: Entry,
 ) -> Result<Live, Internal> {
     let Entry {
@@ -124,9 +146,10 @@ pub(crate) async fn begin(
         device,
         device_label,
     } = entry;
-    let tokens = &change.context.config.tokens;
+    store::take_turns(&change.tx, user).await?;
+    let lifetime = Lifetime::of(&change.context.config.tokens, policy);
     let id = SessionId::new(change.now, &*change.context.random);
-    let ends_at = change.now + tokens.session_ttl;
+    let ends_at = lifetime.ends_at(change.now);
     let row = session::ActiveModel {
         id: Set(id),
         tenant_id: Set(change.tenant),
@@ -145,8 +168,8 @@ pub(crate) async fn begin(
     };
     row.insert(&change.tx).await?;
     let token = Token::new(Kind::Refresh, change.tenant, &*change.context.random);
-    let refresh_expires_at = (change.now + tokens.refresh_ttl).min(ends_at);
-    keep(change, id, &token, refresh_expires_at).await?;
+    let refresh_expires_at = lifetime.idle_until(change.now).min(ends_at);
+    tokens::insert(change, id, &token, refresh_expires_at).await?;
     audit::record(
         change,
         Record::success("session.create", "session", id.0, json!({ "user_id": user })),
@@ -159,6 +182,10 @@ pub(crate) async fn begin(
         &json!({ "session_id": id, "user_id": user }),
     )
     .await?;
+    let (limit, reason) = (policy.max_per_user, RevokeReason::TooManySessions);
+    let (tenant, now) = (change.tenant, change.now);
+    let surplus = store::revoke_beyond(&change.tx, tenant, user, id, limit, reason.as_str(), now).await?;
+    announce(change, user, &surplus, reason).await?;
     Ok(Live {
         id,
         user,
@@ -168,26 +195,12 @@ pub(crate) async fn begin(
     })
 }
 
-/// Stores the hash of a family's new live token.
-async fn keep(
-    change: &Change<'_>,
-    id: SessionId,
-    token: &Token,
-    expires_at: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    let row = refresh_token::ActiveModel {
-        hash: Set(token.hash()),
-        tenant_id: Set(change.tenant),
-        session_id: Set(id),
-        created_at: Set(change.now),
-        expires_at: Set(expires_at),
-        used_at: Set(None),
-    };
-    row.insert(&change.tx).await.map(drop)
-}
-
 /// The device that a session belongs to, where it has signed in before.
-pub(crate) async fn device(tx: &Tx, tenant: TenantId, id: SessionId) -> Result<Option<DeviceId>, DbErr> {
+pub(crate) async fn device(
+    tx: &Tx,
+    tenant: TenantId,
+    id: SessionId,
+) -> Result<Option<DeviceId>, sea_orm::DbErr> {
     store::device(tx, tenant, id).await
 }
 
@@ -197,16 +210,43 @@ pub(crate) async fn revoke(
     id: SessionId,
     reason: RevokeReason,
 ) -> Result<(), Internal> {
-    let Some(user) = store::revoke(&change.tx, change.tenant, id, reason.as_str(), change.now).await? else {
+    let ended = store::revoke(&change.tx, change.tenant, id, reason.as_str(), change.now).await?;
+    match ended {
+        Some(user) => announce(change, user, &[id], reason).await,
+        None => Ok(()),
+    }
+}
+
+/// Ends all live sessions of a user, but for the one that is to stay; how many that were. However many there are,
+/// it takes one statement each for their rows, the audit trail, the events and the signals.
+pub(crate) async fn revoke_all(
+    change: &mut Change<'_>,
+    user: UserId,
+    except: Option<SessionId>,
+    reason: RevokeReason,
+) -> Result<usize, Internal> {
+    let (tenant, now) = (change.tenant, change.now);
+    let ended = store::revoke_all(&change.tx, tenant, user, except, reason.as_str(), now).await?;
+    announce(change, user, &ended, reason).await?;
+    Ok(ended.len())
+}
+
+/// Tells the audit trail, the tenant's endpoints and every process of sessions that have ended.
+async fn announce(
+    change: &mut Change<'_>,
+    user: UserId,
+    ended: &[SessionId],
+    reason: RevokeReason,
+) -> Result<(), Internal> {
+    if ended.is_empty() {
         return Ok(());
-    };
-    let detail = json!({ "session_id": id, "user_id": user, "reason": reason.as_str() });
-    audit::record(
-        change,
-        Record::success("session.revoke", "session", id.0, detail.clone()),
-    )
-    .await?;
-    outbox::emit(change, EventType::SessionRevoked, Some(user), &detail).await?;
-    change.signal(SignalKind::SessionRevoked, id.0).await?;
+    }
+    let detail = |id: &SessionId| json!({ "session_id": id, "user_id": user, "reason": reason.as_str() });
+    let details: Vec<Value> = ended.iter().map(detail).collect();
+    let ids: Vec<Uuid> = ended.iter().map(|id| id.0).collect();
+    let targets = ids.iter().copied().zip(details.iter().cloned());
+    audit::record_each(change, "session.revoke", "session", targets).await?;
+    outbox::emit_each(change, EventType::SessionRevoked, Some(user), &details).await?;
+    change.signal_each(SignalKind::SessionRevoked, &ids).await?;
     Ok(())
 }

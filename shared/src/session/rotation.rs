@@ -4,19 +4,30 @@
 //! whoever repeats the request within the grace window (a lost response, two tabs at once) gets the same one,
 //! and it is never stored in clear. A token that comes back later was copied: its family ends (RFC 9700 section
 //! 4.14.2).
+//!
+//! While the account's password is locked, a refresh is refused and uses nothing up: whoever waits can go on.
 
-use super::{Live, RevokeReason, keep, revoke, store};
+use super::{
+    Live, RevokeReason,
+    lifetime::Lifetime,
+    revoke,
+    tokens::{self, Found, Lock},
+};
 use crate::{
     context::Change,
     crypto::token::Token,
+    entity::user,
     error::{Internal, internal_variant},
     id::UserId,
+    lockout::{Budget, Credential},
+    tenant::Tenant,
+    user::Email,
 };
 
 /// Why no session went on.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The token is unknown, expired, of an ended session, or came back after its time.
+    /// The token is unknown, expired, of an ended session, or came back after its time; or the account is locked.
     #[error("the refresh token is not valid")]
     Invalid,
     /// A failure inside.
@@ -34,54 +45,86 @@ pub enum Rotated {
     Reused(UserId),
 }
 
+/// A token whose session and user stay as they are until the change ends.
+pub(crate) struct Held(Found);
+
+impl Held {
+    /// Whose session it is.
+    pub(crate) fn user(&self) -> &user::Model {
+        &self.0.user
+    }
+
+    /// As [`Held::user`], once nothing else is asked.
+    pub(crate) fn into_user(self) -> user::Model {
+        self.0.user
+    }
+}
+
+/// Looks up a token and locks what it stands for.
+///
+/// # Errors
+/// [`RefreshError::Invalid`] for one that is unknown, of an ended session or of a user who may not sign in.
+pub(crate) async fn hold(change: &Change<'_>, token: &Token) -> Result<Held, RefreshError> {
+    let found = tokens::hold(&change.tx, change.tenant, token, change.now).await?;
+    found.map(Held).ok_or(RefreshError::Invalid)
+}
+
 /// Uses the token and makes its successor.
 ///
 /// # Errors
 /// [`RefreshError::Invalid`]; nothing was changed then.
-pub async fn rotate(change: &mut Change<'_>, token: &Token) -> Result<Rotated, RefreshError> {
-    let used_now = store::use_token(&change.tx, change.tenant, &token.hash(), change.now).await?;
-    let found = store::find_token(&change.tx, change.tenant, &token.hash())
-        .await?
-        .ok_or(RefreshError::Invalid)?;
-    // Holds the row: a revocation either was committed before and is seen here, or waits and ends what follows.
-    let session = store::hold_live(&change.tx, change.tenant, found.session_id, change.now).await?;
-    let Some(session) = session else {
-        return Err(RefreshError::Invalid);
-    };
-    let tokens = &change.context.config.tokens;
-    let refresh_expires_at = (change.now + tokens.refresh_ttl).min(session.expires_at);
+pub(crate) async fn rotate(
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    token: &Token,
+    Held(found): &Held,
+) -> Result<Rotated, RefreshError> {
+    let settings = &change.context.config.tokens;
+    let lifetime = Lifetime::of(settings, &tenant.settings.sessions);
+    let ends_at = found.ends_at(&lifetime);
+    let refresh_expires_at = lifetime.idle_until(change.now).min(ends_at);
+    let lock = lock(change, tenant, found)?;
 
-    let successor = if used_now {
-        let successor = token.successor(change.context.config.secrets.data_keys.current());
-        keep(change, found.session_id, &successor, refresh_expires_at).await?;
-        successor
-    } else {
-        let Some(used_at) = found.used_at else {
-            return Err(RefreshError::Invalid);
-        };
-        if change.now - used_at > chrono::TimeDelta::from_std(tokens.refresh_grace).unwrap_or_default() {
-            revoke(change, found.session_id, RevokeReason::RefreshTokenReuse).await?;
-            return Ok(Rotated::Reused(session.user_id));
+    let successor = if let Some(used_at) = found.used_at {
+        let grace = chrono::TimeDelta::from_std(settings.refresh_grace).unwrap_or_default();
+        if change.now - used_at > grace {
+            revoke(change, found.session, RevokeReason::RefreshTokenReuse).await?;
+            return Ok(Rotated::Reused(found.user.id));
         }
-        known_successor(change, token).await?
+        known_successor(change, &lock, token).await?
+    } else {
+        if found.usable_until(&lifetime) <= change.now {
+            return Err(RefreshError::Invalid);
+        }
+        let successor = token.successor(change.context.config.secrets.data_keys.current());
+        if !tokens::replace(change, &lock, token, &successor, refresh_expires_at).await? {
+            return Err(RefreshError::Invalid);
+        }
+        successor
     };
     Ok(Rotated::Live(Live {
-        id: found.session_id,
-        user: session.user_id,
-        ends_at: session.expires_at,
+        id: found.session,
+        user: found.user.id,
+        ends_at,
         refresh_token: successor.into_text(),
         refresh_expires_at,
     }))
 }
 
+fn lock(change: &Change<'_>, tenant: &Tenant, found: &Found) -> Result<Lock, Internal> {
+    let email = Email::parse(&found.user.email).map_err(Internal::fault)?;
+    let budget = Budget::of(&change.context.config, tenant, Credential::Password(&email));
+    Ok(Lock {
+        credential: budget.credential().to_vec(),
+        known_device: found.device.is_some(),
+    })
+}
+
 /// The successor that was handed out before; with whichever key of the ring it was computed.
-async fn known_successor(change: &Change<'_>, token: &Token) -> Result<Token, RefreshError> {
+async fn known_successor(change: &Change<'_>, lock: &Lock, token: &Token) -> Result<Token, RefreshError> {
     for key in change.context.config.secrets.data_keys.iter() {
         let successor = token.successor(key);
-        if store::find_token(&change.tx, change.tenant, &successor.hash())
-            .await?
-            .is_some()
-        {
+        if tokens::is_known(change, lock, &successor).await? {
             return Ok(successor);
         }
     }

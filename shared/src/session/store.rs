@@ -1,74 +1,25 @@
-//! The SQL of sessions and refresh tokens.
+//! The SQL of sessions.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, raw_sql,
 };
+use uuid::Uuid;
 
 use crate::{
-    entity::{UserStatus, session},
+    entity::session,
     id::{DeviceId, SessionId, TenantId, UserId},
+    page::PageRequest,
     postgres::Tx,
 };
 
-/// Marks the token as used; of many callers at once, one is told that it did.
-pub(super) async fn use_token(
-    tx: &Tx,
-    tenant: TenantId,
-    hash: &[u8],
-    now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    let hash = hash.to_vec();
-    let done = tx
-        .execute_raw(raw_sql!(
-            Postgres,
-            "UPDATE refresh_tokens SET used_at = {now}
-             WHERE tenant_id = {tenant} AND hash = {hash} AND used_at IS NULL AND expires_at > {now}"
-        ))
-        .await?;
-    Ok(done.rows_affected() == 1)
-}
-
 #[derive(FromQueryResult)]
-pub(super) struct FoundToken {
-    pub(super) session_id: SessionId,
-    pub(super) used_at: Option<DateTime<Utc>>,
-}
-
-pub(super) async fn find_token(tx: &Tx, tenant: TenantId, hash: &[u8]) -> Result<Option<FoundToken>, DbErr> {
-    let hash = hash.to_vec();
-    FoundToken::find_by_statement(raw_sql!(
-        Postgres,
-        "SELECT session_id, used_at FROM refresh_tokens WHERE tenant_id = {tenant} AND hash = {hash}"
-    ))
-    .one(tx)
-    .await
-}
-
-#[derive(FromQueryResult)]
-pub(super) struct LiveSession {
-    pub(super) user_id: UserId,
-    pub(super) expires_at: DateTime<Utc>,
-}
-
-/// The session, locked until the transaction ends; nothing if it has ended or its user may not sign in. The user's row
-/// is locked first, as by all that ends sessions: the two would else wait for each other.
-pub(super) async fn hold_live(
-    tx: &Tx,
-    tenant: TenantId,
+struct Ended {
     id: SessionId,
-    now: DateTime<Utc>,
-) -> Result<Option<LiveSession>, DbErr> {
-    let active = UserStatus::Active;
-    LiveSession::find_by_statement(raw_sql!(
-        Postgres,
-        "SELECT s.user_id, s.expires_at FROM sessions s JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
-         WHERE s.tenant_id = {tenant} AND s.id = {id} AND s.revoked_at IS NULL AND s.expires_at > {now}
-           AND u.status = {active}
-         FOR SHARE OF u FOR NO KEY UPDATE OF s"
-    ))
-    .one(tx)
-    .await
+}
+
+fn ids(ended: Vec<Ended>) -> Vec<SessionId> {
+    ended.into_iter().map(|ended| ended.id).collect()
 }
 
 pub(super) async fn device(tx: &Tx, tenant: TenantId, id: SessionId) -> Result<Option<DeviceId>, DbErr> {
@@ -91,10 +42,10 @@ pub(super) async fn revoke(
     now: DateTime<Utc>,
 ) -> Result<Option<UserId>, DbErr> {
     #[derive(FromQueryResult)]
-    struct Ended {
+    struct Of {
         user_id: UserId,
     }
-    let ended = Ended::find_by_statement(raw_sql!(
+    let ended = Of::find_by_statement(raw_sql!(
         Postgres,
         "UPDATE sessions SET revoked_at = {now}, revoke_reason = {reason}
          WHERE tenant_id = {tenant} AND id = {id} AND revoked_at IS NULL RETURNING user_id"
@@ -102,4 +53,146 @@ pub(super) async fn revoke(
     .one(tx)
     .await?;
     Ok(ended.map(|ended| ended.user_id))
+}
+
+/// Ends a session of that user that is live; says whether there was one.
+pub(super) async fn revoke_of(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    id: SessionId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let ended = tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "UPDATE sessions SET revoked_at = {now}, revoke_reason = {reason}
+             WHERE tenant_id = {tenant} AND user_id = {user} AND id = {id} AND revoked_at IS NULL"
+        ))
+        .await?;
+    Ok(ended.rows_affected() == 1)
+}
+
+/// Ends every live session of a user but one. The rows are locked in one order, so that two who do this at once
+/// wait for one another and do not deadlock.
+pub(super) async fn revoke_all(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    except: Option<SessionId>,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, DbErr> {
+    let ended = Ended::find_by_statement(raw_sql!(
+        Postgres,
+        "UPDATE sessions SET revoked_at = {now}, revoke_reason = {reason}
+         WHERE tenant_id = {tenant} AND id IN (
+             SELECT id FROM sessions
+             WHERE tenant_id = {tenant} AND user_id = {user} AND revoked_at IS NULL AND id IS DISTINCT FROM {except}
+             ORDER BY id FOR NO KEY UPDATE)
+         RETURNING id"
+    ))
+    .all(tx)
+    .await?;
+    Ok(ids(ended))
+}
+
+/// Lets the sign-ins of one user pass one after the other until the transaction ends, so that each counts the
+/// sessions that those before it have begun.
+pub(super) async fn take_turns(tx: &Tx, user: UserId) -> Result<(), DbErr> {
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "SELECT pg_advisory_xact_lock(hashtextextended({user}::text, 0))"
+    ))
+    .await
+    .map(drop)
+}
+
+/// Ends the oldest live sessions of a user beyond `limit`; the one that has just begun is none of them.
+pub(super) async fn revoke_beyond(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    newest: SessionId,
+    limit: u16,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>, DbErr> {
+    let others = i64::from(limit.max(1)) - 1;
+    let ended = Ended::find_by_statement(raw_sql!(
+        Postgres,
+        "UPDATE sessions SET revoked_at = {now}, revoke_reason = {reason}
+         WHERE tenant_id = {tenant} AND revoked_at IS NULL AND id IN (
+             SELECT s.id FROM sessions s
+             WHERE s.tenant_id = {tenant} AND s.user_id = {user} AND s.revoked_at IS NULL AND s.expires_at > {now}
+               AND s.id <> {newest}
+               AND EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
+                             AND t.used_at IS NULL AND t.expires_at > {now})
+             ORDER BY s.created_at DESC, s.id DESC OFFSET {others})
+         RETURNING id"
+    ))
+    .all(tx)
+    .await?;
+    Ok(ids(ended))
+}
+
+/// The live sessions of a user, newest first: those that can still be refreshed.
+pub(super) async fn list(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    page: PageRequest,
+    now: DateTime<Utc>,
+) -> Result<Vec<session::Model>, DbErr> {
+    let (before, limit) = (page.before_or_max(), page.fetch());
+    session::Model::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT s.* FROM sessions s
+         WHERE s.tenant_id = {tenant} AND s.user_id = {user} AND s.id < {before}
+           AND s.revoked_at IS NULL AND s.expires_at > {now}
+           AND EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
+                         AND t.used_at IS NULL AND t.expires_at > {now})
+         ORDER BY s.id DESC LIMIT {limit}"
+    ))
+    .all(tx)
+    .await
+}
+
+/// A session that has not ended.
+pub(super) async fn find_live(
+    tx: &Tx,
+    tenant: TenantId,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Option<session::Model>, DbErr> {
+    session::Model::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT * FROM sessions
+         WHERE tenant_id = {tenant} AND id = {id} AND revoked_at IS NULL AND expires_at > {now}"
+    ))
+    .one(tx)
+    .await
+}
+
+/// Writes down when sessions were seen, of many tenants at once. A row that somebody else holds is left out: its
+/// session will be seen again.
+pub(super) async fn seen(
+    tx: &Tx,
+    tenants: Vec<Uuid>,
+    sessions: Vec<Uuid>,
+    times: Vec<DateTime<Utc>>,
+) -> Result<(), DbErr> {
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "WITH seen AS (
+             SELECT s.id, n.at
+             FROM unnest({tenants}::uuid[], {sessions}::uuid[], {times}::timestamptz[]) AS n (tenant_id, id, at)
+             JOIN sessions s ON s.tenant_id = n.tenant_id AND s.id = n.id
+             WHERE s.last_seen_at IS NULL OR s.last_seen_at < n.at
+             FOR NO KEY UPDATE OF s SKIP LOCKED)
+         UPDATE sessions SET last_seen_at = seen.at FROM seen WHERE sessions.id = seen.id"
+    ))
+    .await
+    .map(drop)
 }

@@ -18,7 +18,7 @@ use self::model::{
 };
 use super::Tag;
 use crate::{
-    extract::{Bearer, ClientOrigin, InTenant, Json, Limit, Mail, SignIn, Token},
+    extract::{ClientOrigin, InTenant, Json, Limit, Mail, SignIn, Token},
     problem::{
         ApiResult, Busy, Conflict, Failure, FieldError, Input, Limited, ProblemCode, SignedIn, Tenancy,
     },
@@ -131,18 +131,6 @@ impl AuthApi {
         body: Json<UnlockRequest>,
     ) -> ApiResult<NoContent, (Input, Limited)> {
         auth::unlock(auth, &origin, &body.token).await?;
-        Ok(NoContent)
-    }
-
-    /// End this session
-    #[oai(path = "/logout", method = "post", operation_id = "logout")]
-    async fn logout(
-        &self,
-        Data(auth): Data<&Auth>,
-        Bearer(caller): Bearer,
-        origin: ClientOrigin,
-    ) -> ApiResult<NoContent, SignedIn> {
-        auth::logout(auth, &caller.principal, &origin).await?;
         Ok(NoContent)
     }
 }

@@ -31,23 +31,21 @@ pub trait BreachRange: Send + Sync {
 }
 
 /// The collections that are asked.
-#[derive(Clone, Default)]
 pub(super) struct Breaches {
     file: Option<Arc<BreachFile>>,
     range: Option<Arc<dyn BreachRange>>,
 }
 
 impl Breaches {
-    pub(super) fn open(settings: &config::Passwords) -> Result<Self, BreachFileError> {
+    pub(super) fn open(
+        settings: &config::Passwords,
+        range: Option<Arc<dyn BreachRange>>,
+    ) -> Result<Self, BreachFileError> {
         let file = settings.breach_file.as_deref().map(BreachFile::open);
         Ok(Self {
             file: file.transpose()?.map(Arc::new),
-            range: None,
+            range,
         })
-    }
-
-    pub(super) fn ask_also(&mut self, range: Arc<dyn BreachRange>) {
-        self.range = Some(range);
     }
 
     /// Whether one of the collections holds the password.
@@ -115,8 +113,10 @@ mod tests {
 
     // SHA-1 of "password": 5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8.
     async fn is_found(answer: Result<&'static str, &'static str>) -> bool {
-        let mut breaches = Breaches::default();
-        breaches.ask_also(Arc::new(Service(answer)));
+        let breaches = Breaches {
+            file: None,
+            range: Some(Arc::new(Service(answer))),
+        };
         breaches.contain(&Secret::new("password".to_owned())).await
     }
 

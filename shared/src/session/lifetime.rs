@@ -1,0 +1,52 @@
+//! How long sessions last: what the installation allows, shortened by what the tenant asks for. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{config, tenant::SessionPolicy};
+
+/// The limits that hold in one tenant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lifetime {
+    idle: Duration,
+    absolute: Duration,
+}
+
+impl Lifetime {
+    pub(super) fn of(tokens: &config::Tokens, policy: &SessionPolicy) -> Self {
+        Self {
+            idle: shorter(tokens.refresh_ttl, policy.idle_seconds),
+            absolute: shorter(tokens.session_ttl, policy.absolute_seconds),
+        }
+    }
+
+    /// When a session ends in any case.
+    pub(super) fn ends_at(&self, began_at: DateTime<Utc>) -> DateTime<Utc> {
+        began_at + self.absolute
+    }
+
+    /// When a session ends that is not refreshed any more.
+    pub(super) fn idle_until(&self, refreshed_at: DateTime<Utc>) -> DateTime<Utc> {
+        refreshed_at + self.idle
+    }
+}
+
+fn shorter(installed: Duration, asked_for: Option<u32>) -> Duration {
+    asked_for.map_or(installed, |seconds| {
+        installed.min(Duration::from_secs(seconds.into()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_can_shorten_a_session_and_not_lengthen_it() {
+        let minute = Duration::from_mins(1);
+        assert_eq!(shorter(minute, None), minute);
+        assert_eq!(shorter(minute, Some(10)), Duration::from_secs(10));
+        assert_eq!(shorter(minute, Some(100)), minute);
+    }
+}

@@ -1,0 +1,189 @@
+//! What users do with their sessions.
+
+use chrono::{DateTime, Utc};
+use sea_orm::DbErr;
+
+use super::{RevokeReason, announce, label, lifetime::Lifetime, revoke, revoke_all, store, tokens};
+use crate::{
+    context::Context,
+    crypto::token::Token,
+    entity::{session, user},
+    error::{Internal, internal_variant},
+    id::{SessionId, TenantId},
+    page::{Page, PageRequest},
+    postgres::Tx,
+    principal::{Actor, Origin, Principal},
+    tenant::Tenant,
+};
+
+/// Why nothing was done to a session.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The caller has no such session.
+    #[error("there is no such session")]
+    NotFound,
+    /// A failure inside.
+    #[error(transparent)]
+    Internal(Internal),
+}
+
+internal_variant!(SessionError: Internal DbErr);
+
+/// A session as its user may see it.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// Which.
+    pub id: SessionId,
+    /// When its user signed in.
+    pub created_at: DateTime<Utc>,
+    /// When it was used last, to a minute or two.
+    pub last_seen_at: DateTime<Utc>,
+    /// It ends then in any case.
+    pub expires_at: DateTime<Utc>,
+    /// Where the sign-in came from.
+    pub address: Option<String>,
+    /// What the client said of itself.
+    pub user_agent: Option<String>,
+    /// What its user calls the device, or a short name for what the client said.
+    pub device_label: Option<String>,
+    /// How its user signed in: `amr` values (RFC 8176).
+    pub methods: Vec<String>,
+    /// Whether it is the session that asks.
+    pub current: bool,
+}
+
+impl SessionInfo {
+    fn of(row: session::Model, current: SessionId) -> Self {
+        let session::Model {
+            id,
+            tenant_id: _,
+            user_id: _,
+            address,
+            user_agent,
+            device_label,
+            device_id: _,
+            methods,
+            authenticated_at: _,
+            last_seen_at,
+            created_at,
+            expires_at,
+            revoked_at: _,
+            revoke_reason: _,
+        } = row;
+        Self {
+            id,
+            created_at,
+            last_seen_at: last_seen_at.unwrap_or(created_at),
+            expires_at,
+            address,
+            device_label: device_label.or_else(|| label::of_user_agent(user_agent.as_deref()?)),
+            user_agent,
+            methods,
+            current: id == current,
+        }
+    }
+}
+
+/// The caller's live sessions, newest first.
+///
+/// # Errors
+/// Only failures inside.
+pub async fn list(
+    context: &Context,
+    caller: &Principal,
+    page: PageRequest,
+) -> Result<Page<SessionInfo>, Internal> {
+    let tx = context.postgres.tenant(caller.tenant).await?;
+    let rows = store::list(&tx, caller.tenant, caller.user, page, context.clock.now()).await?;
+    let page = Page::cut(rows, page, |row| row.id.0);
+    Ok(page.map(|row| SessionInfo::of(row, caller.session)))
+}
+
+/// Ends one of the caller's sessions.
+///
+/// # Errors
+/// [`SessionError::NotFound`] for a session that is another's, has ended or never was: nobody learns which.
+pub async fn end(
+    context: &Context,
+    caller: &Principal,
+    origin: &Origin,
+    id: SessionId,
+) -> Result<(), SessionError> {
+    let mut change = context.change(caller.tenant, caller.into(), origin).await?;
+    let (reason, now) = (RevokeReason::EndedByUser, change.now);
+    let ended = store::revoke_of(&change.tx, caller.tenant, caller.user, id, reason.as_str(), now).await?;
+    if !ended {
+        return Err(SessionError::NotFound);
+    }
+    announce(&mut change, caller.user, &[id], reason).await?;
+    change.commit().await?;
+    Ok(())
+}
+
+/// Ends the caller's session.
+///
+/// # Errors
+/// Only failures inside.
+pub async fn logout(context: &Context, caller: &Principal, origin: &Origin) -> Result<(), Internal> {
+    let mut change = context.change(caller.tenant, Actor::from(caller), origin).await?;
+    revoke(&mut change, caller.session, RevokeReason::Logout).await?;
+    change.commit().await?;
+    Ok(())
+}
+
+/// Ends all of the caller's sessions, this one among them.
+///
+/// # Errors
+/// Only failures inside.
+pub async fn logout_all(context: &Context, caller: &Principal, origin: &Origin) -> Result<(), Internal> {
+    let mut change = context.change(caller.tenant, Actor::from(caller), origin).await?;
+    revoke_all(&mut change, caller.user, None, RevokeReason::LogoutAll).await?;
+    change.commit().await?;
+    Ok(())
+}
+
+/// A session that has not ended, for whoever asks about one of its access tokens.
+pub(crate) async fn find_live(
+    tx: &Tx,
+    tenant: TenantId,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Option<session::Model>, DbErr> {
+    store::find_live(tx, tenant, id, now).await
+}
+
+/// A refresh token that could be used now.
+pub(crate) struct Refreshable {
+    /// Its session.
+    pub(crate) session: SessionId,
+    /// Whose it is.
+    pub(crate) user: user::Model,
+    /// Since when it stands.
+    pub(crate) issued_at: DateTime<Utc>,
+    /// Until when it can be used.
+    pub(crate) expires_at: DateTime<Utc>,
+    /// When its user last proved a credential.
+    pub(crate) authenticated_at: DateTime<Utc>,
+}
+
+/// The refresh token, if it could be used now. It is not used, and no lock is heeded: an answer tells of none.
+pub(crate) async fn find_refreshable(
+    context: &Context,
+    tx: &Tx,
+    tenant: &Tenant,
+    token: &Token,
+    now: DateTime<Utc>,
+) -> Result<Option<Refreshable>, DbErr> {
+    let lifetime = Lifetime::of(&context.config.tokens, &tenant.settings.sessions);
+    let found = tokens::find(tx, tenant.id, token, now).await?;
+    Ok(found.and_then(|found| {
+        let expires_at = found.usable_until(&lifetime);
+        (found.used_at.is_none() && expires_at > now).then_some(Refreshable {
+            session: found.session,
+            issued_at: found.issued_at,
+            expires_at,
+            authenticated_at: found.authenticated_at,
+            user: found.user,
+        })
+    }))
+}

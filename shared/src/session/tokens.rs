@@ -1,0 +1,186 @@
+//! The SQL of refresh tokens.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, FromQueryResult, raw_sql};
+
+use super::lifetime::Lifetime;
+use crate::{
+    context::Change,
+    crypto::token::Token,
+    entity::{UserStatus, refresh_token, user},
+    id::{DeviceId, SessionId, TenantId},
+    postgres::Tx,
+};
+
+/// A token, its session and its user, as they stand.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) session: SessionId,
+    pub(super) used_at: Option<DateTime<Utc>>,
+    pub(super) issued_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    pub(super) began_at: DateTime<Utc>,
+    session_expires_at: DateTime<Utc>,
+    pub(super) authenticated_at: DateTime<Utc>,
+    pub(super) device: Option<DeviceId>,
+    pub(super) user: user::Model,
+}
+
+impl Found {
+    fn read(row: &sea_orm::QueryResult) -> Result<Self, DbErr> {
+        let began_at = row.try_get("", "began_at")?;
+        Ok(Self {
+            session: row.try_get("", "session_id")?,
+            used_at: row.try_get("", "used_at")?,
+            issued_at: row.try_get("", "issued_at")?,
+            expires_at: row.try_get("", "token_expires_at")?,
+            began_at,
+            session_expires_at: row.try_get("", "session_expires_at")?,
+            authenticated_at: row
+                .try_get::<Option<_>>("", "authenticated_at")?
+                .unwrap_or(began_at),
+            device: row.try_get("", "device_id")?,
+            user: user::Model::from_query_result(row, "")?,
+        })
+    }
+
+    /// When the session ends in any case, by what was promised and by what the tenant asks for now.
+    pub(super) fn ends_at(&self, lifetime: &Lifetime) -> DateTime<Utc> {
+        self.session_expires_at.min(lifetime.ends_at(self.began_at))
+    }
+
+    /// Until when the token can be used.
+    pub(super) fn usable_until(&self, lifetime: &Lifetime) -> DateTime<Utc> {
+        self.expires_at
+            .min(lifetime.idle_until(self.issued_at))
+            .min(self.ends_at(lifetime))
+    }
+}
+
+/// Stores the hash of a family's first token.
+pub(super) async fn insert(
+    change: &Change<'_>,
+    session: SessionId,
+    token: &Token,
+    expires_at: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    let row = refresh_token::ActiveModel {
+        hash: Set(token.hash()),
+        tenant_id: Set(change.tenant),
+        session_id: Set(session),
+        created_at: Set(change.now),
+        expires_at: Set(expires_at),
+        used_at: Set(None),
+    };
+    row.insert(&change.tx).await.map(drop)
+}
+
+/// A token whose session is live and whose user may sign in.
+pub(super) async fn find(
+    tx: &Tx,
+    tenant: TenantId,
+    token: &Token,
+    now: DateTime<Utc>,
+) -> Result<Option<Found>, DbErr> {
+    let (hash, active) = (token.hash(), UserStatus::Active);
+    let row = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT u.*, t.session_id, t.used_at, t.created_at AS issued_at, t.expires_at AS token_expires_at,
+                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.device_id
+             FROM refresh_tokens t
+             JOIN sessions s ON s.tenant_id = t.tenant_id AND s.id = t.session_id
+             JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+             WHERE t.tenant_id = {tenant} AND t.hash = {hash} AND s.revoked_at IS NULL AND s.expires_at > {now}
+               AND u.status = {active}"
+        ))
+        .await?;
+    row.as_ref().map(Found::read).transpose()
+}
+
+/// As [`find`], with all three rows locked until the transaction ends. A revocation either was committed before and
+/// is seen here, or waits and ends what follows. The user's row comes first, as where users are changed and
+/// their sessions end with it.
+pub(super) async fn hold(
+    tx: &Tx,
+    tenant: TenantId,
+    token: &Token,
+    now: DateTime<Utc>,
+) -> Result<Option<Found>, DbErr> {
+    let (hash, active) = (token.hash(), UserStatus::Active);
+    let row = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT u.*, t.session_id, t.used_at, t.created_at AS issued_at, t.expires_at AS token_expires_at,
+                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.device_id
+             FROM refresh_tokens t
+             JOIN sessions s ON s.tenant_id = t.tenant_id AND s.id = t.session_id
+             JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+             WHERE t.tenant_id = {tenant} AND t.hash = {hash} AND s.revoked_at IS NULL AND s.expires_at > {now}
+               AND u.status = {active}
+             FOR SHARE OF u FOR NO KEY UPDATE OF s, t"
+        ))
+        .await?;
+    row.as_ref().map(Found::read).transpose()
+}
+
+/// What of an account's lock a refresh has to heed.
+pub(super) struct Lock {
+    /// The account's password budget.
+    pub(super) credential: Vec<u8>,
+    /// The session began on a device that had signed in before, which no stranger's failures lock out.
+    pub(super) known_device: bool,
+}
+
+/// Marks the token as used, puts its successor in its place and stamps the session: all of it or, if the token was
+/// used already or the account is locked, nothing. Of many callers at once, one is told that it did.
+pub(super) async fn replace(
+    change: &Change<'_>,
+    lock: &Lock,
+    token: &Token,
+    successor: &Token,
+    expires_at: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let (tenant, now) = (change.tenant, change.now);
+    let (hash, next) = (token.hash(), successor.hash());
+    let (credential, known_device) = (lock.credential.clone(), lock.known_device);
+    let row = change
+        .tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "WITH used AS (
+                 UPDATE refresh_tokens SET used_at = {now}
+                 WHERE tenant_id = {tenant} AND hash = {hash} AND used_at IS NULL AND expires_at > {now}
+                   AND ({known_device} OR NOT EXISTS (
+                       SELECT 1 FROM lockouts
+                       WHERE tenant_id = {tenant} AND credential = {credential} AND locked_until > {now}))
+                 RETURNING session_id),
+             successor AS (
+                 INSERT INTO refresh_tokens (hash, tenant_id, session_id, created_at, expires_at)
+                 SELECT {next}, {tenant}, session_id, {now}, {expires_at} FROM used),
+             seen AS (
+                 UPDATE sessions SET last_seen_at = {now} FROM used
+                 WHERE sessions.tenant_id = {tenant} AND sessions.id = used.session_id)
+             SELECT 1 AS used FROM used"
+        ))
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Whether the successor was made before, and no lock forbids to say it again.
+pub(super) async fn is_known(change: &Change<'_>, lock: &Lock, successor: &Token) -> Result<bool, DbErr> {
+    let (tenant, now, hash) = (change.tenant, change.now, successor.hash());
+    let (credential, known_device) = (lock.credential.clone(), lock.known_device);
+    let row = change
+        .tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT 1 AS known FROM refresh_tokens
+             WHERE tenant_id = {tenant} AND hash = {hash}
+               AND ({known_device} OR NOT EXISTS (
+                   SELECT 1 FROM lockouts
+                   WHERE tenant_id = {tenant} AND credential = {credential} AND locked_until > {now}))"
+        ))
+        .await?;
+    Ok(row.is_some())
+}
