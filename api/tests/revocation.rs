@@ -23,7 +23,7 @@ async fn refused_after(api: &Api, token: &str) -> Duration {
     }
 }
 
-async fn flush(bed: &TestBed) {
+pub(crate) async fn flush(bed: &TestBed) {
     // The server is shared with other tests: only what is this test's is removed.
     let mut connection = bed.context.redis.connection();
     let keys: Vec<String> = redis::cmd("KEYS")

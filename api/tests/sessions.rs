@@ -1,1 +1,323 @@
-//! Sessions: list, revoke, limits, lifetimes.
+//! One's sessions: seen, counted and ended.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use latchkey_shared::crypto::mac;
+use latchkey_testing::TestBed;
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{ADMIN, Answer, Api, PASSWORD, text};
+
+async fn end(api: &Api, token: &str, id: &str) -> Answer {
+    let path = format!("/v1/sessions/{id}");
+    Api::send(api.request(Method::DELETE, &path).bearer_auth(token)).await
+}
+
+async fn listed(api: &Api, token: &str) -> Vec<Value> {
+    let page = api.get_as(token, "/v1/sessions?limit=100").await.expect(200);
+    page["data"].as_array().unwrap().clone()
+}
+
+/// An API over a platform tenant whose settings were changed before it was first looked at.
+async fn with_settings(bed: &TestBed, settings: &str) -> Api {
+    let api = Api::start(bed).await;
+    api.admin().await;
+    api.execute(&format!("UPDATE tenants SET settings = settings || '{settings}'"))
+        .await;
+    Api::start_another(bed).await
+}
+
+#[tokio::test]
+async fn own_sessions_are_listed_newest_first_and_can_be_ended() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let body = json!({ "email": ADMIN, "password": PASSWORD, "device_label": "Ada's laptop" });
+    let named = api.post("platform", "/v1/auth/login", body).await.expect(200);
+    let firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0";
+    let login = api
+        .request(Method::POST, "/v1/auth/login")
+        .header("x-tenant-id", "platform")
+        .header("user-agent", firefox)
+        .json(&json!({ "email": ADMIN, "password": PASSWORD }));
+    let current = Api::send(login).await.expect(200);
+    let token = text(&current, "access_token");
+
+    let sessions = listed(&api, &token).await;
+    assert_eq!(sessions.len(), 3);
+    let newest = &sessions[0];
+    assert_eq!(newest["id"], current["session_id"]);
+    assert_eq!(newest["current"], true);
+    assert_eq!(newest["device_label"], "Firefox on Linux");
+    assert_eq!(newest["user_agent"], firefox);
+    assert_eq!(newest["address"], "127.0.0.1");
+    assert_eq!(newest["methods"], json!(["pwd"]));
+    assert_eq!(newest["created_at"], newest["last_seen_at"]);
+    assert_eq!(sessions[1]["device_label"], "Ada's laptop");
+    assert_eq!(sessions[1]["current"], false);
+
+    let first = api.get_as(&token, "/v1/sessions?limit=2").await.expect(200);
+    assert_eq!(first["has_more"], true);
+    let next = format!("/v1/sessions?limit=2&cursor={}", text(&first, "next_cursor"));
+    let second = api.get_as(&token, &next).await.expect(200);
+    assert_eq!(second["data"].as_array().unwrap().len(), 1);
+    assert_eq!(second["data"][0]["id"], sessions[2]["id"]);
+
+    let id = text(&named, "session_id");
+    end(&api, &token, &id).await.expect(204);
+    api.get_as(&text(&named, "access_token"), "/v1/auth/me")
+        .await
+        .refused(401, "unauthenticated");
+    api.refresh(&text(&named, "refresh_token"))
+        .await
+        .refused(401, "invalid_refresh_token");
+    end(&api, &token, &id).await.refused(404, "not_found");
+    assert_eq!(listed(&api, &token).await.len(), 2);
+    let told = format!(
+        "SELECT count(*) FROM audit_events WHERE action = 'session.revoke' AND target_id = '{id}'
+         AND detail->>'reason' = 'ended_by_user'"
+    );
+    assert_eq!(api.scalar(&told).await, 1);
+}
+
+#[tokio::test]
+async fn s25_anothers_session_is_as_absent_as_one_that_never_was() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (_, owner) = api.tenant(&admin, "acme").await;
+    api.user("acme", "ada@example.com").await;
+    let ada = api.login("acme", "ada@example.com").await;
+    for id in [text(&ada, "session_id"), Uuid::nil().to_string()] {
+        for token in [&owner, &admin] {
+            let refused = end(&api, token, &id).await.refused(404, "not_found");
+            assert_eq!(refused["detail"], "You have no such session.");
+        }
+    }
+    api.get_as(&text(&ada, "access_token"), "/v1/auth/me")
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_ends_every_session_with_its_row_event_and_signal() {
+    let bed = TestBed::new().await;
+    let (api, other) = (Api::start(&bed).await, Api::start_another(&bed).await);
+    let admin = api.admin().await;
+    let (_, owner) = api.tenant(&admin, "acme").await;
+    api.user("acme", "ada@example.com").await;
+    let logins = futures::future::join_all((0..10).map(|_| api.login("acme", "ada@example.com"))).await;
+    let token = text(&logins[0], "access_token");
+    api.post_as(&token, "/v1/auth/logout-all", json!({}))
+        .await
+        .expect(204);
+    for login in &logins {
+        for process in [&api, &other] {
+            let deadline = Instant::now() + Duration::from_secs(1);
+            while process
+                .get_as(&text(login, "access_token"), "/v1/auth/me")
+                .await
+                .status
+                != 401
+            {
+                assert!(Instant::now() < deadline, "an ended session still counts");
+            }
+        }
+        api.refresh(&text(login, "refresh_token"))
+            .await
+            .refused(401, "invalid_refresh_token");
+    }
+    api.get_as(&owner, "/v1/auth/me").await.expect(200);
+    for (rows, condition) in [
+        ("audit_events", "action = 'session.revoke'"),
+        ("events", "type = 'session.revoked'"),
+        ("signals", "kind = 'session_revoked'"),
+    ] {
+        let count = format!("SELECT count(*) FROM {rows} WHERE {condition}");
+        assert_eq!(api.scalar(&count).await, 10, "{rows}");
+    }
+}
+
+#[tokio::test]
+async fn beyond_the_limit_the_oldest_sessions_end_also_under_100_parallel_sign_ins() {
+    let bed = TestBed::new().await;
+    let api = with_settings(&bed, r#"{"sessions": {"max_per_user": 5}}"#).await;
+    let logins = futures::future::join_all((0..100).map(|_| api.login("platform", ADMIN))).await;
+    let mut live = 0;
+    for login in &logins {
+        let answer = api.get_as(&text(login, "access_token"), "/v1/auth/me").await;
+        live += usize::from(answer.status == 200);
+    }
+    assert_eq!(live, 5);
+    let rows = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL";
+    assert_eq!(api.scalar(rows).await, 5);
+
+    bed.clock.advance(TimeDelta::seconds(1));
+    let newest = text(&api.login("platform", ADMIN).await, "access_token");
+    assert_eq!(listed(&api, &newest).await.len(), 5);
+    let ended = "SELECT count(*) FROM audit_events WHERE detail->>'reason' = 'too_many_sessions'";
+    assert_eq!(
+        api.scalar(ended).await,
+        97,
+        "one each for 101 and the first sign-in's"
+    );
+}
+
+#[tokio::test]
+async fn a_tenant_shortens_how_long_sessions_last() {
+    let bed = TestBed::new().await;
+    let api = with_settings(
+        &bed,
+        r#"{"sessions": {"idle_seconds": 600, "absolute_seconds": 1000}}"#,
+    )
+    .await;
+    let idle = text(&api.login("platform", ADMIN).await, "refresh_token");
+    let used = api.login("platform", ADMIN).await;
+    assert!(used["refresh_expires_in"].as_i64().unwrap() <= 600, "{used}");
+    bed.clock.advance(TimeDelta::seconds(500));
+    let used = api.refresh(&text(&used, "refresh_token")).await.expect(200);
+    assert!(used["refresh_expires_in"].as_i64().unwrap() <= 500, "{used}");
+    assert!(used["expires_in"].as_i64().unwrap() <= 500, "{used}");
+    bed.clock.advance(TimeDelta::seconds(200));
+    api.refresh(&idle).await.refused(401, "invalid_refresh_token");
+    bed.clock.advance(TimeDelta::seconds(301));
+    api.refresh(&text(&used, "refresh_token"))
+        .await
+        .refused(401, "invalid_refresh_token");
+}
+
+#[tokio::test]
+async fn when_a_session_was_seen_is_written_down_before_the_process_ends() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let token = api.admin().await;
+    bed.clock.advance(TimeDelta::minutes(3));
+    for _ in 0..10 {
+        api.get_as(&token, "/v1/auth/me").await.expect(200);
+    }
+    let other = Api::start_another(&bed).await;
+    drop(api);
+    let seen = "SELECT count(*) FROM sessions WHERE last_seen_at > created_at + interval '2 minutes'";
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while other.scalar(seen).await == 0 {
+        assert!(Instant::now() < deadline, "it was not written");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Locks the password of an account for a minute, as failed sign-ins would.
+async fn lock(bed: &TestBed, api: &Api, email: &str) {
+    let config = &bed.context.config;
+    let tenant = "SELECT tenant_id::text AS id FROM users";
+    let tenant: Uuid = tenant_id(api, tenant).await;
+    let key = config.secrets.data_keys.oldest();
+    let parts: [&[u8]; 4] = [b"lockout", tenant.as_bytes(), b"password", email.as_bytes()];
+    let credential = hex::encode(mac(key.bytes.expose(), &parts));
+    api.execute(&format!(
+        "INSERT INTO lockouts (tenant_id, credential, failures, first_at, last_at, locked_until, expires_at)
+         VALUES ('{tenant}', decode('{credential}', 'hex'), 9, now(), now(), now() + interval '1 minute',
+                 now() + interval '1 day')"
+    ))
+    .await;
+}
+
+async fn tenant_id(api: &Api, sql: &str) -> Uuid {
+    use latchkey_shared::postgres::CrossTenant;
+    use sea_orm::{ConnectionTrait, DbBackend, Statement};
+    let tx = api
+        .context
+        .postgres
+        .cross_tenant(CrossTenant::Deliver)
+        .await
+        .unwrap();
+    let row = tx
+        .query_one_raw(Statement::from_string(DbBackend::Postgres, sql))
+        .await
+        .unwrap()
+        .unwrap();
+    row.try_get::<String>("", "id").unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn s03_a_lock_holds_on_refresh_uses_no_token_up_and_spares_a_known_device() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let unknown = api.login("platform", ADMIN).await;
+    let body = json!({ "email": ADMIN, "password": PASSWORD, "device_token": unknown["device_token"] });
+    let known = api.post("platform", "/v1/auth/login", body).await.expect(200);
+    let (unknown, known) = (text(&unknown, "refresh_token"), text(&known, "refresh_token"));
+    lock(&bed, &api, ADMIN).await;
+    let locked = api.refresh(&unknown).await;
+    let garbage = api.refresh("lkr_garbage").await;
+    let without_id = |answer: Answer| {
+        let mut problem = answer.refused(401, "invalid_refresh_token");
+        problem.as_object_mut().unwrap().remove("request_id");
+        problem
+    };
+    assert_eq!(
+        without_id(locked),
+        without_id(garbage),
+        "a lock looks like any refusal"
+    );
+    api.refresh(&known).await.expect(200);
+    bed.clock.advance(TimeDelta::seconds(61));
+    api.refresh(&unknown).await.expect(200);
+}
+
+#[tokio::test]
+async fn s20_100_refreshes_that_race_any_end_of_the_session_leave_nothing_that_works() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    for way in ["logout", "end", "logout_all", "disable"] {
+        let login = api.login("platform", ADMIN).await;
+        let (access, refresh) = (text(&login, "access_token"), text(&login, "refresh_token"));
+        let refreshes = futures::future::join_all((0..100).map(|_| api.refresh(&refresh)));
+        let ending = async {
+            match way {
+                "logout" => drop(
+                    api.post_as(&access, "/v1/auth/logout", json!({}))
+                        .await
+                        .expect(204),
+                ),
+                "end" => drop(end(&api, &access, &text(&login, "session_id")).await.expect(204)),
+                "logout_all" => drop(
+                    api.post_as(&access, "/v1/auth/logout-all", json!({}))
+                        .await
+                        .expect(204),
+                ),
+                _ => {
+                    api.execute(
+                        "UPDATE users SET status = 'disabled';
+                         UPDATE sessions SET revoked_at = now() WHERE revoked_at IS NULL",
+                    )
+                    .await;
+                }
+            }
+        };
+        let (answers, ()) = tokio::join!(refreshes, ending);
+        let mut tokens = vec![refresh];
+        for answer in answers.iter().filter(|answer| answer.status == 200) {
+            let child = answer.json();
+            tokens.push(text(&child, "refresh_token"));
+            if way != "disable" {
+                api.get_as(&text(&child, "access_token"), "/v1/auth/me")
+                    .await
+                    .refused(401, "unauthenticated");
+            }
+        }
+        tokens.dedup();
+        for token in tokens {
+            api.refresh(&token).await.refused(401, "invalid_refresh_token");
+        }
+        assert!(
+            answers
+                .iter()
+                .all(|answer| [200, 401].contains(&answer.status.as_u16()))
+        );
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use latchkey_api::{app::app, breach::range_service, routes::health::Draining};
 use latchkey_shared::{
-    auth::{Auth, bootstrap::bootstrap},
+    auth::{Auth, bootstrap::bootstrap, upkeep},
     context::Context,
     mail::Message,
     postgres::CrossTenant,
@@ -103,6 +103,7 @@ impl Api {
         )
         .await
         .unwrap();
+        tokio::spawn(upkeep(auth.clone(), stop.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         listener.set_nonblocking(true).unwrap();

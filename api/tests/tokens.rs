@@ -168,3 +168,145 @@ async fn s18_tokens_are_never_taken_for_one_another() {
         Api::send(verify).await.refused(400, "invalid_token");
     }
 }
+
+#[tokio::test]
+async fn s17_a_key_verifies_its_own_algorithm_only() {
+    use latchkey_shared::crypto::signing::{Algorithm as Kind, PublicKey, SigningKey};
+    use latchkey_shared::random::OsRandom;
+    let make = |id: &str, kind| SigningKey::generate(id.to_owned(), kind, &OsRandom::new()).unwrap();
+    let (ed, es) = (make("ed", Kind::EdDsa), make("es", Kind::Es256));
+    let hmac = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let ring = [hmac, ed.entry().expose(), es.entry().expose()].join(",");
+    let bed = TestBed::with(&[("tokens.keys", &ring)]).await;
+    let api = Api::start(&bed).await;
+    let good = claims(&api.admin().await);
+    let forge = |alg, kid: &str, key: &EncodingKey| {
+        let mut header = header();
+        (header.alg, header.kid) = (alg, Some(kid.to_owned()));
+        encode(&header, &good, key).unwrap()
+    };
+    let ed_key = EncodingKey::from_ed_der(ed.material.expose());
+    let es_key = EncodingKey::from_ec_der(es.material.expose());
+    for token in [
+        forge(Algorithm::EdDSA, "ed", &ed_key),
+        forge(Algorithm::ES256, "es", &es_key),
+    ] {
+        api.get_as(&token, "/v1/auth/me").await.expect(200);
+    }
+    let mut forged = vec![
+        forge(Algorithm::EdDSA, "es", &ed_key),
+        forge(Algorithm::ES256, "ed", &es_key),
+        forge(Algorithm::EdDSA, "k1", &ed_key),
+        forge(Algorithm::HS256, "ed", &EncodingKey::from_secret(KEY)),
+        forge(Algorithm::HS256, "es", &EncodingKey::from_secret(KEY)),
+    ];
+    for (kid, key) in [("ed", &ed), ("es", &es)] {
+        let public = key.public.as_ref().map(PublicKey::bytes).unwrap();
+        forged.push(forge(Algorithm::HS256, kid, &EncodingKey::from_secret(public)));
+        let material = key.material.expose();
+        forged.push(forge(Algorithm::HS256, kid, &EncodingKey::from_secret(material)));
+    }
+    for token in forged {
+        api.get_as(&token, "/v1/auth/me")
+            .await
+            .refused(401, "unauthenticated");
+    }
+}
+
+async fn introspect(api: &Api, caller: &str, token: &str) -> Value {
+    let body = json!({ "token": token });
+    let by_json = api.post_as(caller, "/v1/auth/introspect", body).await.expect(200);
+    let form = api
+        .request(reqwest::Method::POST, "/v1/auth/introspect")
+        .bearer_auth(caller)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("token={token}&token_type_hint=access_token"));
+    let by_form = Api::send(form).await.expect(200);
+    assert_eq!(by_json, by_form);
+    by_json
+}
+
+#[tokio::test]
+async fn a_service_learns_what_a_token_of_its_tenant_is_worth() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (tenant, owner) = api.tenant(&admin, "acme").await;
+    api.user("acme", "ada@example.com").await;
+    let login = api.login("acme", "ada@example.com").await;
+    let (access, refresh) = (text(&login, "access_token"), text(&login, "refresh_token"));
+
+    let active = introspect(&api, &owner, &access).await;
+    let claims = claims(&access);
+    for (field, value) in [
+        ("active", &json!(true)),
+        ("token_type", &json!("Bearer")),
+        ("username", &json!("ada@example.com")),
+        ("tid", &json!(tenant)),
+        ("sid", &login["session_id"]),
+        ("sub", &login["user"]["id"]),
+        ("jti", &claims["jti"]),
+        ("iss", &claims["iss"]),
+        ("aud", &claims["aud"]),
+        ("iat", &claims["iat"]),
+        ("exp", &claims["exp"]),
+    ] {
+        assert_eq!(&active[field], value, "{field}");
+    }
+    let active = introspect(&api, &owner, &refresh).await;
+    assert_eq!(
+        (&active["active"], &active["token_type"], &active["sid"]),
+        (&json!(true), &json!("refresh_token"), &login["session_id"])
+    );
+
+    let inactive = json!({ "active": false });
+    assert_eq!(
+        introspect(&api, &admin, &access).await,
+        inactive,
+        "another tenant's"
+    );
+    assert_eq!(
+        introspect(&api, &admin, &refresh).await,
+        inactive,
+        "another tenant's"
+    );
+    let no_token = &refresh[..50];
+    for token in ["garbage", "lkr_garbage", "a.b.c", no_token, &access[..100]] {
+        assert_eq!(introspect(&api, &owner, token).await, inactive, "{token}");
+    }
+    api.post_as(&access, "/v1/auth/introspect", json!({ "token": access }))
+        .await
+        .refused(403, "forbidden");
+
+    // It was asked about four times and is still good for one use.
+    let next = api.refresh(&refresh).await.expect(200);
+    assert_eq!(introspect(&api, &owner, &refresh).await, inactive, "a used one");
+    let (access, refresh) = (text(&next, "access_token"), text(&next, "refresh_token"));
+    api.post_as(&access, "/v1/auth/logout", json!({}))
+        .await
+        .expect(204);
+    for token in [&access, &refresh] {
+        assert_eq!(
+            introspect(&api, &owner, token).await,
+            inactive,
+            "of an ended session"
+        );
+    }
+    let twice = api
+        .request(reqwest::Method::POST, "/v1/auth/introspect")
+        .bearer_auth(&owner)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("token=a&token=b");
+    Api::send(twice).await.refused(422, "validation_failed");
+}
+
+#[tokio::test]
+async fn an_expired_token_is_not_active() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let old = api.admin().await;
+    bed.clock.advance(chrono::TimeDelta::minutes(16));
+    let new = text(&api.login("platform", ADMIN).await, "access_token");
+    assert_eq!(introspect(&api, &new, &old).await, json!({ "active": false }));
+    assert_eq!(introspect(&api, &new, &new).await["active"], true);
+}

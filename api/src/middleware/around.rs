@@ -10,7 +10,7 @@ use poem::{
 };
 use tracing::Instrument;
 
-use super::{AllowedMethods, headers};
+use super::{AllowedMethods, figures, headers};
 use crate::{
     extract::{ClientOrigin, LimitNote},
     problem::{Failure, ProblemCode, framework},
@@ -27,7 +27,7 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let started = Instant::now();
     let request_id = request_id(&request);
     let method = method_of(&request);
-    let path = request.uri().path().to_owned();
+    let target = request.original_uri().clone();
     let allowed = request.data::<AllowedMethods>().cloned();
     if let Some(auth) = request.data::<Auth>() {
         let origin = ClientOrigin::of(
@@ -54,38 +54,36 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     headers::complete(&mut response, &request_id);
     headers::limits(&mut response, &note);
     if response.status() == StatusCode::METHOD_NOT_ALLOWED
-        && let Some(methods) = allowed.as_ref().and_then(|allowed| allowed.get(&path))
+        && let Some(methods) = allowed.as_ref().and_then(|allowed| allowed.get(target.path()))
     {
         response.headers_mut().insert(header::ALLOW, methods.clone());
     }
 
-    let route = route.unwrap_or_else(|| "unmatched".to_owned());
+    let route = route.as_deref().unwrap_or("unmatched");
     let status = response.status().as_u16();
     let elapsed = started.elapsed();
     span.in_scope(|| tracing::info!(route, status, seconds = elapsed.as_secs_f64(), "answered"));
-    let labels = [
-        ("method", method.to_owned()),
-        ("route", route),
-        ("status", status.to_string()),
-    ];
-    metrics::counter!("latchkey_http_requests_total", &labels).increment(1);
-    metrics::histogram!("latchkey_http_request_seconds", &labels).record(elapsed);
+    figures::count(method, route, status, elapsed);
     Ok(response)
 }
 
 /// The response and the template of the route it came from.
-async fn answer<E: Endpoint>(endpoint: &E, request: Request, request_id: &str) -> (Response, Option<String>) {
+async fn answer<E: Endpoint>(
+    endpoint: &E,
+    request: Request,
+    request_id: &str,
+) -> (Response, Option<Arc<str>>) {
     let called = AssertUnwindSafe(endpoint.call(request)).catch_unwind().await;
     match called {
         Ok(Ok(output)) => {
             let response = output.into_response();
             let route = response
                 .data::<PathPattern>()
-                .map(|pattern| pattern.0.to_string());
+                .map(|pattern| Arc::clone(&pattern.0));
             (response, route)
         }
         Ok(Err(error)) => {
-            let route = error.data::<PathPattern>().map(|pattern| pattern.0.to_string());
+            let route = error.data::<PathPattern>().map(|pattern| Arc::clone(&pattern.0));
             (framework::failure(&error).respond(request_id), route)
         }
         Err(_) => {
@@ -130,5 +128,7 @@ fn request_id(request: &Request) -> String {
 
 /// PostgreSQL keeps no NUL in text; no parameter of ours means one.
 fn has_nul(request: &Request) -> bool {
-    request.original_uri().to_string().contains("%00")
+    let target = request.original_uri();
+    let parts = [target.path(), target.query().unwrap_or_default()];
+    parts.iter().any(|part| part.contains("%00"))
 }

@@ -2,6 +2,7 @@
 
 mod allow;
 mod around;
+mod figures;
 mod headers;
 
 pub use self::{allow::AllowedMethods, around::around};
