@@ -49,6 +49,10 @@ impl Wire {
     }
 }
 
+/// PostgreSQL's message of that name. Alone it is the pool's check of a connection that came back: no request waits
+/// for it.
+const SYNC: &[u8] = b"S\0\0\0\x04";
+
 async fn pass(client: TcpStream, server: TcpStream, sent: Arc<AtomicU64>) {
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
@@ -57,7 +61,9 @@ async fn pass(client: TcpStream, server: TcpStream, sent: Arc<AtomicU64>) {
     tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
-        sent.fetch_add(1, Ordering::SeqCst);
+        if &buffer[..length] != SYNC {
+            sent.fetch_add(1, Ordering::SeqCst);
+        }
         if to_server.write_all(&buffer[..length]).await.is_err() {
             return;
         }

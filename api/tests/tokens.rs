@@ -185,18 +185,18 @@ async fn s17_a_key_verifies_its_own_algorithm_only() {
         (header.alg, header.kid) = (alg, Some(kid.to_owned()));
         encode(&header, &good, key).unwrap()
     };
-    let ed_key = EncodingKey::from_ed_der(ed.material.expose());
-    let es_key = EncodingKey::from_ec_der(es.material.expose());
+    let edwards = EncodingKey::from_ed_der(ed.material.expose());
+    let elliptic = EncodingKey::from_ec_der(es.material.expose());
     for token in [
-        forge(Algorithm::EdDSA, "ed", &ed_key),
-        forge(Algorithm::ES256, "es", &es_key),
+        forge(Algorithm::EdDSA, "ed", &edwards),
+        forge(Algorithm::ES256, "es", &elliptic),
     ] {
         api.get_as(&token, "/v1/auth/me").await.expect(200);
     }
     let mut forged = vec![
-        forge(Algorithm::EdDSA, "es", &ed_key),
-        forge(Algorithm::ES256, "ed", &es_key),
-        forge(Algorithm::EdDSA, "k1", &ed_key),
+        forge(Algorithm::EdDSA, "es", &edwards),
+        forge(Algorithm::ES256, "ed", &elliptic),
+        forge(Algorithm::EdDSA, "k1", &edwards),
         forge(Algorithm::HS256, "ed", &EncodingKey::from_secret(KEY)),
         forge(Algorithm::HS256, "es", &EncodingKey::from_secret(KEY)),
     ];

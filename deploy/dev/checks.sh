@@ -3,6 +3,9 @@
 
 CARGO_DENY_VERSION=0.20.2
 AIOSMTPD_VERSION=1.4.6
+PYOTP_VERSION=2.12.0
+PYJWT_VERSION=2.15.1
+CRYPTOGRAPHY_VERSION=50.0.2
 OPENAPI_SPEC_VALIDATOR_VERSION=0.9.0
 
 TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/latchkey/tools
@@ -45,7 +48,7 @@ run_checks() {
     step "lints" cargo clippy --workspace --all-targets -- -D warnings
     step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
     step "build" cargo build --workspace --bins
-    provide_mail_server
+    provide_test_python
     step "tests" cargo test --workspace
     step "specification is up to date" "${CARGO_TARGET_DIR:-target}/debug/latchkey-api" openapi --check
     step "specification is valid" check_specification
@@ -56,9 +59,10 @@ run_checks() {
     print_times
 }
 
-# The tests send mail to a real server, which is written in Python.
-provide_mail_server() {
-    python_tool aiosmtpd "$AIOSMTPD_VERSION"
+# What the tests talk to that is written in Python: a mail server, and other libraries for one-time codes and tokens.
+provide_test_python() {
+    python_tool aiosmtpd "$AIOSMTPD_VERSION" "pyotp==$PYOTP_VERSION" "pyjwt==$PYJWT_VERSION" \
+        "cryptography==$CRYPTOGRAPHY_VERSION"
     export LATCHKEY_TEST_PYTHON=$PYTHON_BIN/python
 }
 

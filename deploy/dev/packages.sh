@@ -122,17 +122,17 @@ need_test_tools() {
     need_tool python3 python3
 }
 
-# python_tool NAME VERSION: installs one tool from PyPI into a directory of its own, whose bin goes into
-# PYTHON_BIN. One each, so that their dependencies cannot disagree.
+# python_tool NAME VERSION [PACKAGE==VERSION...]: installs one tool from PyPI, and what it is used with, into a
+# directory of its own, whose bin goes into PYTHON_BIN. One each, so that their dependencies cannot disagree.
 python_tool() {
-    local directory=$ROOT/.dev/venv/$1-$2 log=$LOGS/$1.log
-    if [ ! -e "$directory/complete" ]; then
+    local directory=$ROOT/.dev/venv/$1-$2 log=$LOGS/$1.log wanted="$*"
+    if [ "$(cat "$directory/complete" 2>/dev/null)" != "$wanted" ]; then
         rm -rf "$directory"
         say "Installing $1 $2 from PyPI (log: $log)"
         make_venv "$directory" "$log" || fail_with_log "$log" "could not make a Python environment"
-        "$directory/bin/pip" install --disable-pip-version-check "$1==$2" >>"$log" 2>&1 ||
+        "$directory/bin/pip" install --disable-pip-version-check "$1==$2" "${@:3}" >>"$log" 2>&1 ||
             fail_with_log "$log" "could not install $1 $2 from PyPI" "Is the network up?"
-        touch "$directory/complete"
+        printf '%s\n' "$wanted" >"$directory/complete"
     fi
     # shellcheck disable=SC2034 # for checks.sh and proofs.sh
     PYTHON_BIN=$directory/bin

@@ -3,6 +3,7 @@
 
 REDOCLY_VERSION=2.77.0
 PLAYWRIGHT_VERSION=1.65.1
+JOSE_VERSION=6.2.18
 SCHEMATHESIS_VERSION=4.32.5
 SCHEMATHESIS_SECONDS=${SCHEMATHESIS_SECONDS:-600}
 
@@ -35,7 +36,18 @@ run_benches() {
 # One test at a time: they measure times and load the whole machine themselves.
 prove_rust() {
     need_test_tools
-    LATCHKEY_PROVE=full cargo test --release --workspace -- --nocapture --test-threads=1 prove
+    provide_test_python
+    provide_jose
+    LATCHKEY_PROVE=full cargo test --release --workspace -- --nocapture --test-threads=1 prove other_libraries
+}
+
+# Another library for tokens, in another language.
+provide_jose() {
+    local modules=$ROOT/.dev/jose-$JOSE_VERSION
+    need_npm
+    [ -d "$modules/node_modules/jose" ] ||
+        npm install --prefix "$modules" --no-save --no-audit --no-fund "jose@$JOSE_VERSION"
+    export LATCHKEY_TEST_JOSE=$modules
 }
 
 prove_redocly() {

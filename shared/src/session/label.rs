@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_device_is_named_by_its_browser_and_system() {
-        let named = |text| of_user_agent(text).unwrap_or_default();
+        let named = |text: &str| of_user_agent(text).unwrap_or_default();
         let chrome = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 \
                       Safari/537.36";
         assert_eq!(named(chrome), "Chrome on Windows");
