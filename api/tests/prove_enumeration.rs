@@ -27,18 +27,23 @@ fn welch_t(one: &[f64], other: &[f64]) -> f64 {
 }
 
 #[tokio::test]
-async fn s01_unknown_wrong_and_disabled_answer_alike_in_bytes_and_in_time() {
+async fn s01_unknown_wrong_locked_and_disabled_answer_alike_in_bytes_and_in_time() {
     let samples = Prove::size(40, 1000);
     let settings = [("passwords.memory_kib", "19456"), ("passwords.iterations", "2")];
     let bed = TestBed::with(&settings).await;
     let api = Api::start(&bed).await;
     let admin = api.admin().await;
     api.tenant(&admin, "acme").await;
-    for address in ["ada@example.com", "bob@example.com"] {
+    for address in ["ada@example.com", "bob@example.com", "eva@example.com"] {
         api.user("acme", address).await;
     }
     api.execute("UPDATE users SET status = 'disabled' WHERE email = 'bob@example.com'")
         .await;
+    // As many as lock for the day: longer than the samples take.
+    let wrong = json!({ "email": "eva@example.com", "password": "not the password" });
+    for _ in 0..100 {
+        api.post("acme", "/v1/auth/login", wrong.clone()).await;
+    }
 
     let cases = [
         (
@@ -53,8 +58,13 @@ async fn s01_unknown_wrong_and_disabled_answer_alike_in_bytes_and_in_time() {
             "disabled",
             json!({ "email": "bob@example.com", "password": PASSWORD }),
         ),
+        (
+            "locked, right",
+            json!({ "email": "eva@example.com", "password": PASSWORD }),
+        ),
+        ("locked, wrong", wrong),
     ];
-    let mut times = [const { Vec::new() }; 3];
+    let mut times = [const { Vec::new() }; 5];
     let mut bodies: Vec<Value> = Vec::new();
     // In turn, so that whatever slows the machine slows them alike; the first round warms up.
     for round in 0..=samples {
@@ -72,7 +82,8 @@ async fn s01_unknown_wrong_and_disabled_answer_alike_in_bytes_and_in_time() {
     }
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "{bodies:#?}");
-    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+    let pairs = (0..cases.len()).flat_map(|one| (one + 1..cases.len()).map(move |other| (one, other)));
+    for (one, other) in pairs {
         let t = welch_t(&times[one], &times[other]);
         let means = (moments(&times[one]).0, moments(&times[other]).0);
         println!(
