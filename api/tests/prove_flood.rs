@@ -18,13 +18,13 @@ const THREADS: usize = 2;
 const FLOOD: usize = 50 * THREADS;
 const HASH_BYTES: u64 = 19_456 * 1024;
 
-fn p99(sample: &mut [Duration]) -> Duration {
+pub(crate) fn p99(sample: &mut [Duration]) -> Duration {
     sample.sort_unstable();
     sample[sample.len() * 99 / 100]
 }
 
 /// Asks one after the other, a little apart, as one person's page would.
-async fn latencies(client: &Client, url: &str, token: &str, samples: usize) -> Vec<Duration> {
+pub(crate) async fn latencies(client: &Client, url: &str, token: &str, samples: usize) -> Vec<Duration> {
     let mut took = Vec::with_capacity(samples);
     let mut pace = tokio::time::interval(Duration::from_millis(5));
     for _ in 0..samples {

@@ -1,1 +1,138 @@
-//! Sign-in throughput against what the machine can hash.
+//! Sign-ins come as fast as the machine can hash, and nobody else waits for them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use latchkey_shared::{
+    config,
+    crypto::password::{self, Memory},
+    secret::Secret,
+};
+use latchkey_testing::{Prove, RealProcess, TestBed};
+use reqwest::Client;
+use serde_json::json;
+
+use crate::{
+    prove_flood::{latencies, p99},
+    support::{Api, PASSWORD, text},
+};
+
+/// People who sign in again and again, each with an account of their own.
+const PEOPLE: usize = 16;
+
+/// Hashes a second of that many threads that do nothing else, with the settings and the kept memory of the server's.
+fn hash_ceiling(settings: &config::Passwords, during: Duration) -> f64 {
+    let params = password::params(settings).unwrap();
+    let count = || {
+        let (mut memory, password) = (Memory::default(), Secret::new(PASSWORD.to_owned()));
+        let mut hash = || password::hash(&password, &[7; 16], &params, &mut memory).unwrap();
+        // The first one takes the memory.
+        hash();
+        let (started, mut hashes) = (Instant::now(), 0.0);
+        while started.elapsed() < during {
+            hash();
+            hashes += 1.0;
+        }
+        hashes / started.elapsed().as_secs_f64()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..settings.threads).map(|_| scope.spawn(count)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sign_ins_reach_nine_tenths_of_the_hash_ceiling() {
+    let samples = Prove::size(100, 4000);
+    let settings = [
+        ("passwords.memory_kib", "19456"),
+        ("passwords.iterations", "2"),
+        ("passwords.queue", "64"),
+        ("log.level", "warn"),
+    ];
+    let bed = TestBed::with(&settings).await;
+    let helper = Api::start(&bed).await;
+    let admin = helper.admin().await;
+    helper.tenant(&admin, "acme").await;
+    let people: Vec<String> = (0..PEOPLE)
+        .map(|number| format!("p{number}@example.com"))
+        .collect();
+    for email in &people {
+        helper.user("acme", email).await;
+    }
+    let api = RealProcess::api(&bed).await;
+    let client = Client::builder().build().unwrap();
+    let login = |email: &str| {
+        client
+            .post(format!("{}/v1/auth/login", api.base_url))
+            .header("x-tenant-id", "acme")
+            .json(&json!({ "email": email, "password": PASSWORD }))
+    };
+    // All threads have their memory, and all connections are there, from here on.
+    let warm = people.iter().map(|email| login(email).send());
+    for answer in futures::future::join_all(warm).await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    let session = login(&people[0]).send().await.unwrap().json().await.unwrap();
+    let (token, me) = (
+        text(&session, "access_token"),
+        format!("{}/v1/auth/me", api.base_url),
+    );
+    let ceiling = {
+        let passwords = bed.context.config.passwords.clone();
+        let during = Prove::size(Duration::from_millis(500), Duration::from_secs(5));
+        tokio::task::spawn_blocking(move || hash_ceiling(&passwords, during))
+            .await
+            .unwrap()
+    };
+    let mut idle = latencies(&client, &me, &token, samples).await;
+
+    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let started = Instant::now();
+    let flood: Vec<_> = people
+        .iter()
+        .map(|email| {
+            let (request, stop, done) = (login(email), Arc::clone(&stop), Arc::clone(&done));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = request.try_clone().unwrap().send().await.unwrap();
+                    assert_eq!(answer.status(), 200);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    let mut busy = latencies(&client, &me, &token, samples).await;
+    let (done, took) = (done.load(Ordering::Relaxed), started.elapsed());
+    stop.store(true, Ordering::Relaxed);
+    for task in flood {
+        task.await.unwrap();
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let rate = done as f64 / took.as_secs_f64();
+    let (idle, busy) = (p99(&mut idle), p99(&mut busy));
+    println!(
+        "{rate:.1} sign-ins a second, {:.2} of the {ceiling:.1} hashes that {} threads could compute; me p99: idle \
+         {idle:?}, meanwhile {busy:?}",
+        rate / ceiling,
+        bed.context.config.passwords.threads
+    );
+    assert!(done > 0, "nobody was signed in");
+    // How long things take on a busy machine with an unoptimised build says nothing; the proof is run by itself.
+    if Prove::is_full() {
+        assert!(
+            rate >= 0.9 * ceiling,
+            "{rate:.1} against a ceiling of {ceiling:.1}"
+        );
+        assert!(
+            busy <= Duration::from_millis(10).max(idle * 2),
+            "{busy:?} against {idle:?} idle"
+        );
+    }
+}

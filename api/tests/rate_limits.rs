@@ -277,9 +277,10 @@ async fn an_address_gets_ten_mails_an_hour_and_nobody_is_told() {
 async fn no_e_mail_address_reaches_redis() {
     let bed = TestBed::with(&[("limits.redis_timeout", "5")]).await;
     let api = Api::start(&bed).await;
-    api.admin().await;
+    let admin = api.admin().await;
+    api.tenant(&admin, "acme").await;
     let body = json!({ "email": "ada@example.com", "password": PASSWORD });
-    api.post("platform", "/v1/auth/register", body).await.expect(202);
+    api.post("acme", "/v1/auth/register", body).await.expect(202);
     let mut redis = bed.context.redis.connection();
     let pattern = format!("{}:{{limit}}*", bed.context.config.redis.key_prefix);
     let keys: Vec<String> = redis::cmd("KEYS")
