@@ -408,6 +408,9 @@ async fn everything_stored_about_a_user_is_exported_and_then_gone() {
             }
         }
     }
+    let created_at = &export["tables"]["users"]["rows"][0]["created_at"];
+    let me = api.get_as(&token, "/v1/auth/me").await.expect(200);
+    assert_eq!(created_at, &me["user"]["created_at"]);
     let exported = export.to_string().to_lowercase();
     for trace in TRACES {
         assert!(

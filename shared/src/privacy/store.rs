@@ -90,6 +90,10 @@ fn from(table: &Table) -> Option<String> {
 /// The column as a pair of `json_build_object`.
 fn field(column: &str, class: Class) -> String {
     match class {
+        // As the contract writes times; ours are the columns that end so.
+        _ if column.ends_with("_at") || column.ends_with("_until") => {
+            format!(r#"'{column}', to_char(t.{column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"#)
+        }
         Class::Personal | Class::Reference | Class::Operational | Class::Retained => {
             format!("'{column}', t.{column}")
         }
