@@ -11,6 +11,7 @@ mod lockout;
 mod mail_kinds;
 mod own_account;
 mod passwords;
+mod personal_data;
 mod prove_delivery;
 mod prove_enumeration;
 mod prove_flood;
