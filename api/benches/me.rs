@@ -62,7 +62,7 @@ async fn main() -> Outcome<()> {
     let context = bed.context.clone();
     telemetry::init_logs(&context.config.log)?;
     let _metrics = telemetry::init_metrics()?;
-    let auth = Auth::start(context.clone())?;
+    let auth = Auth::start(context.clone(), None)?;
     signal::tail(
         Arc::clone(&context.signals),
         context.postgres.clone(),

@@ -10,7 +10,7 @@ use std::{
 
 use latchkey_shared::{
     config,
-    crypto::password::{self, Memory},
+    crypto::password::{Hasher, Memory},
     secret::Secret,
 };
 use latchkey_testing::{Prove, RealProcess, TestBed};
@@ -27,10 +27,10 @@ const PEOPLE: usize = 16;
 
 /// Hashes a second of that many threads that do nothing else, with the settings and the kept memory of the server's.
 fn hash_ceiling(settings: &config::Passwords, during: Duration) -> f64 {
-    let params = password::params(settings).unwrap();
+    let hasher = Hasher::new(settings).unwrap();
     let count = || {
         let (mut memory, password) = (Memory::default(), Secret::new(PASSWORD.to_owned()));
-        let mut hash = || password::hash(&password, &[7; 16], &params, &mut memory).unwrap();
+        let mut hash = || hasher.hash(&password, &[7; 16], &mut memory).unwrap();
         // The first one takes the memory.
         hash();
         let (started, mut hashes) = (Instant::now(), 0.0);

@@ -106,23 +106,9 @@ fn field(column: &str, class: Class) -> String {
 }
 
 /// Locks all that a credential of the user is checked against until the transaction ends, if the password is still
-/// the one that was read. In the order in which a refresh locks: otherwise each would wait for the other.
+/// the one that was read. The user's row comes first, as in a refresh: otherwise each would wait for the other.
 pub(super) async fn hold(tx: &Tx, tenant: TenantId, seen: &user::Model) -> Result<bool, DbErr> {
     let (user, hash) = (seen.id, seen.password_hash.clone());
-    tx.execute_raw(raw_sql!(
-        Postgres,
-        "SELECT r.hash FROM refresh_tokens r
-         JOIN sessions s ON s.tenant_id = r.tenant_id AND s.id = r.session_id
-         WHERE s.tenant_id = {tenant} AND s.user_id = {user} AND s.revoked_at IS NULL AND r.used_at IS NULL
-         ORDER BY r.hash FOR UPDATE OF r"
-    ))
-    .await?;
-    tx.execute_raw(raw_sql!(
-        Postgres,
-        "SELECT id FROM sessions WHERE tenant_id = {tenant} AND user_id = {user} AND revoked_at IS NULL
-         ORDER BY id FOR UPDATE"
-    ))
-    .await?;
     let held = tx
         .query_one_raw(raw_sql!(
             Postgres,
@@ -130,5 +116,11 @@ pub(super) async fn hold(tx: &Tx, tenant: TenantId, seen: &user::Model) -> Resul
              WHERE tenant_id = {tenant} AND id = {user} AND password_hash = {hash} FOR UPDATE"
         ))
         .await?;
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "SELECT id FROM sessions WHERE tenant_id = {tenant} AND user_id = {user} AND revoked_at IS NULL
+         ORDER BY id FOR UPDATE"
+    ))
+    .await?;
     Ok(held.is_some())
 }
