@@ -33,6 +33,7 @@ CREATE TABLE mfa_challenges (
     tenant_id     uuid NOT NULL,
     user_id       uuid NOT NULL,
     device_id     uuid,
+    device_label  text,
     created_at    timestamptz NOT NULL,
     expires_at    timestamptz NOT NULL,
     FOREIGN KEY (tenant_id, user_id) REFERENCES users (tenant_id, id) ON DELETE CASCADE

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use chrono::{DateTime, Utc};
+
 use crate::id::{SessionId, TenantId, UserId};
 
 /// A signed-in caller, proven by a credential that was checked on this very request.
@@ -13,6 +15,8 @@ pub struct Principal {
     pub user: UserId,
     /// The session the credential belongs to.
     pub session: SessionId,
+    /// When the user last proved to be that user.
+    pub authenticated_at: DateTime<Utc>,
     /// What the caller may do.
     pub permissions: Permissions,
 }

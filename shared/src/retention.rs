@@ -12,13 +12,16 @@ use crate::{context::Context, outbox, postgres::CrossTenant};
 /// Ended sessions stay for a month more, for whoever asks where an account was used.
 const SESSION_HISTORY: Duration = Duration::from_hours(30 * 24);
 
+/// A second factor that was not confirmed by then will not be: it counts for minutes.
+const FACTOR_SETUP: Duration = Duration::from_hours(1);
+
 /// Deletes up to `limit` rows of each kind that have expired; how many there were at most of any one kind.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr> {
     let (now, limit) = (context.clock.now(), i64::from(limit));
-    let history = now - SESSION_HISTORY;
+    let (history, setup) = (now - SESSION_HISTORY, now - FACTOR_SETUP);
     let statements = [
         raw_sql!(
             Postgres,
@@ -40,6 +43,21 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
             Postgres,
             "DELETE FROM lockouts WHERE (tenant_id, credential) IN (
                  SELECT tenant_id, credential FROM lockouts WHERE expires_at < {now} LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM mfa_challenges WHERE hash IN (
+                 SELECT hash FROM mfa_challenges WHERE expires_at < {now} LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM totp_factors WHERE id IN (
+                 SELECT id FROM totp_factors WHERE confirmed_at IS NULL AND created_at < {setup} LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM devices WHERE id IN (
+                 SELECT id FROM devices WHERE expires_at < {now} LIMIT {limit})"
         ),
         // Their refresh tokens go with them.
         raw_sql!(

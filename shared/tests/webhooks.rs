@@ -49,6 +49,7 @@ fn proof<P: Permission>(context: &Context, tenant: TenantId) -> Authorized<P> {
         tenant,
         user: UserId(context.uuid(now)),
         session: SessionId(context.uuid(now)),
+        authenticated_at: now,
         permissions: [P::NAME].into_iter().collect(),
     };
     Authorized::prove(principal).unwrap()

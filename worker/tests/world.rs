@@ -50,6 +50,7 @@ impl World {
             tenant: self.tenant,
             user: UserId(self.context().uuid(self.context().clock.now())),
             session: SessionId(self.context().uuid(self.context().clock.now())),
+            authenticated_at: self.context().clock.now(),
             permissions: [P::NAME].into_iter().collect(),
         };
         Authorized::prove(principal).unwrap()

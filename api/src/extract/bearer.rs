@@ -15,18 +15,73 @@ use crate::problem::{Failure, ProblemCode};
 
 const SCHEME: &str = "bearer";
 
+/// A signed-in caller, who may have yet to set up the second factor that the tenant wants: for the few operations
+/// that lead there.
+pub struct Enrolling(pub Caller);
+
 /// A signed-in caller.
 pub struct Bearer(pub Caller);
 
+/// A signed-in caller who has proven a credential lately: for what is sensitive.
+pub struct Recent(pub Caller);
+
 /// A caller who holds the permission `P`.
 pub struct Permit<P: Permission>(pub Authorized<P>);
+
+/// What an operation asks of a caller whose token is good.
+trait Admit: Sized {
+    fn admit(auth: &Auth, caller: Caller) -> Result<Self, Failure>;
+}
+
+impl Admit for Enrolling {
+    fn admit(_: &Auth, caller: Caller) -> Result<Self, Failure> {
+        Ok(Self(caller))
+    }
+}
+
+impl Admit for Bearer {
+    fn admit(_: &Auth, caller: Caller) -> Result<Self, Failure> {
+        if caller.account.must_enrol() {
+            return Err(Failure::new(
+                ProblemCode::MfaEnrollmentRequired,
+                "The tenant wants a second factor: set one up at /v1/mfa/totp/setup.",
+            ));
+        }
+        Ok(Self(caller))
+    }
+}
+
+impl Admit for Recent {
+    fn admit(auth: &Auth, caller: Caller) -> Result<Self, Failure> {
+        let Bearer(caller) = Bearer::admit(auth, caller)?;
+        let max_age = auth.context.config.tokens.reauthentication_ttl;
+        let recent_until = caller.principal.authenticated_at + max_age;
+        if recent_until < auth.context.clock.now() {
+            return Err(Failure::stale_authentication(max_age));
+        }
+        Ok(Self(caller))
+    }
+}
+
+impl<P: Permission> Admit for Permit<P> {
+    fn admit(auth: &Auth, caller: Caller) -> Result<Self, Failure> {
+        let Bearer(caller) = Bearer::admit(auth, caller)?;
+        let lacking = || {
+            Failure::new(
+                ProblemCode::Forbidden,
+                format!("This takes the permission {}.", P::NAME),
+            )
+        };
+        Authorized::prove(caller.principal).map(Self).ok_or_else(lacking)
+    }
+}
 
 pub(super) fn auth(request: &Request) -> Result<&Auth, Failure> {
     let missing = || Failure::new(ProblemCode::InternalError, "The server is not set up.");
     request.data::<Auth>().ok_or_else(missing)
 }
 
-async fn authenticate(request: &Request) -> Result<Caller, Failure> {
+async fn admit<A: Admit>(request: &Request) -> Result<A, Failure> {
     let auth = auth(request)?;
     let token = token(request).ok_or_else(unauthenticated)?;
     let caller = auth::authenticate(auth, token)
@@ -36,7 +91,7 @@ async fn authenticate(request: &Request) -> Result<Caller, Failure> {
             AuthenticateError::Internal(error) => error.into(),
         })?;
     tenant::check(request, auth, &caller.account.tenant).await?;
-    Ok(caller)
+    A::admit(auth, caller)
 }
 
 fn unauthenticated() -> Failure {
@@ -73,56 +128,37 @@ fn register_scheme(registry: &mut Registry) {
     );
 }
 
-impl<'a> ApiExtractor<'a> for Bearer {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+/// The framework's side, which is the same for all of them; its orphan rule leaves no other way to say it once.
+macro_rules! extractors {
+    ($([$($generics:tt)*] $type:ty,)*) => {$(
+        impl<'a, $($generics)*> ApiExtractor<'a> for $type {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
-    type ParamType = ();
-    type ParamRawType = ();
+            type ParamType = ();
+            type ParamRawType = ();
 
-    fn register(registry: &mut Registry) {
-        register_scheme(registry);
-    }
+            fn register(registry: &mut Registry) {
+                register_scheme(registry);
+            }
 
-    fn security_schemes() -> Vec<&'static str> {
-        vec![SCHEME]
-    }
+            fn security_schemes() -> Vec<&'static str> {
+                vec![SCHEME]
+            }
 
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<Self::ParamType>,
-    ) -> Result<Self> {
-        Ok(Self(authenticate(request).await?))
-    }
+            async fn from_request(
+                request: &'a Request,
+                _: &mut RequestBody,
+                _: ExtractParamOptions<Self::ParamType>,
+            ) -> Result<Self> {
+                Ok(admit(request).await?)
+            }
+        }
+    )*};
 }
 
-impl<'a, P: Permission> ApiExtractor<'a> for Permit<P> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        register_scheme(registry);
-    }
-
-    fn security_schemes() -> Vec<&'static str> {
-        vec![SCHEME]
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<Self::ParamType>,
-    ) -> Result<Self> {
-        let caller = authenticate(request).await?;
-        let proof = Authorized::prove(caller.principal);
-        let lacking = || {
-            Failure::new(
-                ProblemCode::Forbidden,
-                format!("This takes the permission {}.", P::NAME),
-            )
-        };
-        Ok(Self(proof.ok_or_else(lacking)?))
-    }
+extractors! {
+    [] Enrolling,
+    [] Bearer,
+    [] Recent,
+    [P: Permission] Permit<P>,
 }

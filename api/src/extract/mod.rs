@@ -9,7 +9,7 @@ mod schema;
 mod tenant;
 
 pub use self::{
-    bearer::{Bearer, Permit},
+    bearer::{Bearer, Enrolling, Permit, Recent},
     form::FormOrJson,
     json::Json,
     limit::{Limit, LimitClass, Mail, SignIn, Token},

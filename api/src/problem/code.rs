@@ -68,6 +68,8 @@ codes! {
     EmailNotVerified FORBIDDEN "The e-mail address is not verified"
     /// The tenant wants a second factor, and the account has none yet.
     MfaEnrollmentRequired FORBIDDEN "A second factor must be set up"
+    /// The tenant wants a second factor of the account, which keeps the one it has.
+    MfaRequired FORBIDDEN "A second factor is required"
     /// The tenant has switched second factors off.
     MfaOff FORBIDDEN "Second factors are switched off"
     /// The tenant takes only those it invites.
@@ -86,6 +88,8 @@ codes! {
     MethodNotAllowed METHOD_NOT_ALLOWED "The route does not take this method"
     /// The address has an account.
     EmailTaken CONFLICT "The e-mail address has an account"
+    /// No second factor waits to be confirmed.
+    MfaNotPending CONFLICT "No second factor is being set up"
     /// The account has no second factor.
     MfaNotEnabled CONFLICT "There is no second factor"
     /// The account is the tenant's last owner.

@@ -9,7 +9,7 @@ mod code;
 pub mod framework;
 mod status;
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, time::Duration};
 
 use latchkey_shared::error::Internal;
 use poem::{
@@ -83,6 +83,7 @@ pub struct Failure {
     code: ProblemCode,
     detail: String,
     errors: Vec<FieldError>,
+    max_age: Option<Duration>,
 }
 
 impl Failure {
@@ -92,6 +93,18 @@ impl Failure {
             code,
             detail: detail.into(),
             errors: Vec::new(),
+            max_age: None,
+        }
+    }
+
+    /// The caller proved a credential longer ago than the operation takes.
+    #[must_use]
+    pub fn stale_authentication(max_age: Duration) -> Self {
+        let detail =
+            "Prove your password, and your second factor if you have one, at /v1/auth/reauthenticate.";
+        Self {
+            max_age: Some(max_age),
+            ..Self::new(ProblemCode::ReauthenticationRequired, detail)
         }
     }
 
@@ -102,7 +115,12 @@ impl Failure {
             [only] => only.detail.clone(),
             several => format!("{} fields are not valid", several.len()),
         };
-        Self { code, detail, errors }
+        Self {
+            code,
+            detail,
+            errors,
+            max_age: None,
+        }
     }
 
     /// The kind of problem.
@@ -130,7 +148,7 @@ impl Failure {
             .body(problem.to_json_string());
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, challenge(self.code));
+            headers.insert(header::WWW_AUTHENTICATE, challenge(self.code, self.max_age));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
@@ -145,12 +163,18 @@ fn word(code: ProblemCode) -> String {
         .unwrap_or_default()
 }
 
-/// RFC 6750 section 3: an error only where a token was sent.
-fn challenge(code: ProblemCode) -> HeaderValue {
-    HeaderValue::from_static(match code {
-        ProblemCode::Unauthenticated => r#"Bearer realm="latchkey", error="invalid_token""#,
-        _ => r#"Bearer realm="latchkey""#,
-    })
+/// RFC 6750 section 3: an error only where a token was sent. RFC 9470 section 3: how recent it must be.
+fn challenge(code: ProblemCode, max_age: Option<Duration>) -> HeaderValue {
+    const PLAIN: &str = r#"Bearer realm="latchkey""#;
+    let challenge = match (code, max_age) {
+        (ProblemCode::Unauthenticated, _) => format!(r#"{PLAIN}, error="invalid_token""#),
+        (_, Some(max_age)) => format!(
+            r#"{PLAIN}, error="insufficient_user_authentication", max_age="{}""#,
+            max_age.as_secs()
+        ),
+        _ => PLAIN.to_owned(),
+    };
+    HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static(PLAIN))
 }
 
 impl ResponseError for Failure {

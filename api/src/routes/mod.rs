@@ -25,6 +25,8 @@ use crate::problem::{Failure, ProblemCode};
 pub enum Tag {
     /// Accounts, sign-in and sessions.
     Auth,
+    /// The second factor, and the devices that are remembered.
+    Mfa,
     /// One's own account: profile, export and deletion.
     Account,
     /// The users of a tenant; for its administrators.

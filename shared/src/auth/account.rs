@@ -13,10 +13,12 @@ use std::{
 
 use moka::sync::Cache;
 
+use super::policy;
 use crate::{
     context::Context,
     error::Internal,
     id::{TenantId, UserId},
+    mfa,
     principal::Permissions,
     rbac,
     signal::{SignalKind, Signals},
@@ -38,6 +40,8 @@ pub struct Account {
     pub roles: Vec<String>,
     /// What they grant together.
     pub permissions: Permissions,
+    /// Whether the user has a second factor.
+    pub enrolled: bool,
 }
 
 impl Account {
@@ -45,6 +49,12 @@ impl Account {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.user.status == UserStatus::Active && self.tenant.status == TenantStatus::Active
+    }
+
+    /// Whether the tenant's policy wants a second factor of this user, who may do nothing but set one up until then.
+    #[must_use]
+    pub fn must_enrol(&self) -> bool {
+        !self.enrolled && policy::requires_factor(&self.tenant.settings.mfa, &self.roles)
     }
 }
 
@@ -118,10 +128,12 @@ async fn load(context: &Context, tenant: TenantId, user: UserId) -> Result<Optio
     };
     let tenant = Tenant::try_from(tenant)?;
     let held = rbac::held(&tx, tenant.id, tenant.is_platform(), user).await?;
+    let enrolled = mfa::is_enrolled(&tx, tenant.id, user).await?;
     Ok(Some(Account {
         user: row.into(),
         tenant,
         roles: held.roles,
         permissions: held.permissions,
+        enrolled,
     }))
 }

@@ -41,6 +41,7 @@ pub async fn authenticate(auth: &Auth, token: &str) -> Result<Caller, Authentica
         tenant: claims.tid,
         user: claims.sub,
         session: claims.sid,
+        authenticated_at: DateTime::from_timestamp(claims.auth_time, 0).unwrap_or_default(),
         permissions: account.permissions.clone(),
     };
     Ok(Caller { principal, account })

@@ -1,5 +1,7 @@
 //! The last step of every sign-in: what was proven becomes a session.
 
+use chrono::{DateTime, Utc};
+
 use super::{Auth, SignedIn};
 use crate::{
     context::Change,
@@ -22,6 +24,8 @@ pub(super) struct Entrant {
     pub(super) device: Option<Known>,
     /// What the client calls the device.
     pub(super) device_label: Option<String>,
+    /// Until when the device is not to be asked for the second factor, where it just proved to have it.
+    pub(super) trusted_until: Option<DateTime<Utc>>,
 }
 
 /// Begins the session and commits the change; `None` if the account is no longer what was judged: whoever was
@@ -37,17 +41,24 @@ pub(super) async fn enter(
         methods,
         device,
         device_label,
+        trusted_until,
     } = entrant;
     if !store::hold_unchanged(&change.tx, tenant.id, &user).await? {
         return Ok(None);
     }
+    let device_id;
     let device_token: Option<Secret<String>> = if let Some(known) = &device {
-        device::seen(&change, known.id).await?;
+        device_id = known.id;
+        device::seen(&change, device_id).await?;
         None
     } else {
-        let (_, token) = device::remember(&change, user.id, device_label.as_deref()).await?;
+        let (id, token) = device::remember(&change, user.id, device_label.as_deref()).await?;
+        device_id = id;
         Some(token)
     };
+    if let Some(until) = trusted_until {
+        device::trust(&change, device_id, until).await?;
+    }
     let entry = Entry {
         user: user.id,
         methods,

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    Auth, Entrance,
+    Asked, Auth, Entrance,
     enter::{Entrant, enter},
     evenly::evenly,
     password::rehash,
@@ -16,8 +16,9 @@ use crate::{
     device::{self, Known},
     entity::user,
     error::{Internal, internal_variant},
+    id::DeviceId,
     lockout::{self, Budget, Credential},
-    mfa,
+    mfa::{self, challenge},
     principal::{Actor, Origin},
     secret::Secret,
     session::Method,
@@ -105,10 +106,8 @@ pub async fn login(
         return refuse(auth, tenant, origin, &seen, true).await;
     }
     let now = auth.context.clock.now();
-    let trusted_device = seen
-        .device
-        .as_ref()
-        .is_some_and(|device| device.trusted_until.is_some_and(|until| until > now));
+    let trusted_until = seen.device.as_ref().and_then(|device| device.trusted_until);
+    let trusted_device = policy::is_trusted(&tenant.settings.mfa, trusted_until, now);
     let proven = Proven::Password {
         enrolled: seen.enrolled,
         trusted_device,
@@ -121,7 +120,9 @@ pub async fn login(
     match next {
         Ok(Next::Enter) => {}
         Ok(Next::ProveSecondFactor) => {
-            return Err(LoginError::InvalidCredentials);
+            let device = seen.device.as_ref().map(|device| device.id);
+            let label = request.device_label;
+            return ask(auth, tenant, origin, user, &seen.budget, device, label).await;
         }
         Err(Denied::Barred) => return refuse(auth, tenant, origin, &seen, false).await,
         Err(Denied::EmailNotVerified) => return Err(LoginError::EmailNotVerified),
@@ -140,11 +141,40 @@ pub async fn login(
         methods: vec![Method::Password],
         device: seen.device,
         device_label: request.device_label,
+        trusted_until: None,
     };
     let signed_in = enter(auth, change, tenant, entrant).await?;
     signed_in
         .map(Entrance::SignedIn)
         .ok_or(LoginError::InvalidCredentials)
+}
+
+/// Asks for the second factor. The password is right, which ends the count of wrong ones.
+async fn ask(
+    auth: &Auth,
+    tenant: &Tenant,
+    origin: &Origin,
+    user: &user::Model,
+    budget: &Budget,
+    device: Option<DeviceId>,
+    device_label: Option<String>,
+) -> Result<Entrance, LoginError> {
+    let change = auth
+        .context
+        .change(tenant.id, Actor::User(user.id), origin)
+        .await?;
+    if !store::hold_unchanged(&change.tx, tenant.id, user).await? {
+        return Err(LoginError::InvalidCredentials);
+    }
+    lockout::clear(&change, budget).await?;
+    let status = mfa::status(&change.tx, tenant.id, user.id).await?;
+    let mfa_token = challenge::ask(&change, user.id, device, device_label).await?;
+    change.commit().await?;
+    Ok(Entrance::SecondFactor(Asked {
+        mfa_token,
+        expires_in: auth.context.config.tokens.mfa_ttl.as_secs(),
+        has_recovery_codes: status.recovery_codes > 0,
+    }))
 }
 
 async fn look(context: &Context, tenant: &Tenant, request: &Login) -> Result<Seen, LoginError> {

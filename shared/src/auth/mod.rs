@@ -17,20 +17,26 @@ mod change_password;
 mod confirm;
 mod enter;
 mod evenly;
+mod factor;
 mod introspect;
 mod keys;
 mod login;
 mod password;
 pub mod policy;
 mod profile;
+mod prove_code;
+mod reauthenticate;
 mod refresh;
 mod register;
 mod reset_password;
+mod second_step;
 mod unlock;
 mod upkeep;
 mod verify;
 
 use std::{ops::Deref, sync::Arc};
+
+use chrono::{DateTime, Utc};
 
 pub(crate) use self::confirm::confirm_password;
 pub use self::{
@@ -39,13 +45,18 @@ pub use self::{
     authenticate::{AuthenticateError, Caller, authenticate},
     change_email::{ChangeEmailError, change_email},
     change_password::{ChangePasswordError, change_password},
+    factor::{
+        FactorError, confirm_factor, disable_factor, factor_status, replace_recovery_codes, set_up_factor,
+    },
     introspect::{ActiveToken, TokenKind, introspect},
     login::{Login, LoginError, login},
     password::NewPasswordError,
     profile::{ProfilePatch, update_profile},
+    reauthenticate::reauthenticate,
     refresh::refresh,
     register::{Register, RegisterError, Registered, register},
     reset_password::{ResetPasswordError, forgot_password, reset_password},
+    second_step::{Answer, AnswerError, Asked, answer_challenge},
     unlock::{UnlockError, unlock, unlock_user},
     upkeep::upkeep,
     verify::{VerifyError, resend_verification, verify_email},
@@ -63,9 +74,9 @@ use crate::{
         signing::PublicKey,
     },
     error::Internal,
-    id::{TenantId, UserId},
+    id::{SessionId, TenantId, UserId},
     secret::Secret,
-    session::{LastSeen, Live, RevokedSessions},
+    session::{LastSeen, Live, Proof, RevokedSessions},
     tenant::Directory,
     user::User,
 };
@@ -140,25 +151,47 @@ impl Auth {
         self.keys.public()
     }
 
-    /// The tokens of a session that goes on.
-    fn tokens(
+    /// An access token of a session that ends at `ends_at`.
+    fn access(
         &self,
         tenant: TenantId,
-        session: Live,
-        now: chrono::DateTime<chrono::Utc>,
-    ) -> Result<Tokens, Internal> {
-        let expires_at = (now + self.context.config.tokens.access_ttl).min(session.ends_at);
-        let access_token = self.keys.sign(&Grant {
+        user: UserId,
+        session: SessionId,
+        ends_at: DateTime<Utc>,
+        proof: &Proof,
+        now: DateTime<Utc>,
+    ) -> Result<Access, Internal> {
+        let expires_at = (now + self.context.config.tokens.access_ttl).min(ends_at);
+        let token = self.keys.sign(&Grant {
             id: self.context.uuid(now),
             tenant,
-            user: session.user,
-            session: session.id,
+            user,
+            session,
             issued_at: now,
             expires_at,
+            auth_time: proof.at,
+            amr: proof.amr(),
+            acr: proof.acr(),
         })?;
-        Ok(Tokens {
-            access_token,
+        Ok(Access {
+            token,
             expires_in: (expires_at - now).num_seconds(),
+        })
+    }
+
+    /// The tokens of a session that goes on.
+    fn tokens(&self, tenant: TenantId, session: Live, now: DateTime<Utc>) -> Result<Tokens, Internal> {
+        let access = self.access(
+            tenant,
+            session.user,
+            session.id,
+            session.ends_at,
+            &session.proof,
+            now,
+        )?;
+        Ok(Tokens {
+            access_token: access.token,
+            expires_in: access.expires_in,
             refresh_expires_in: (session.refresh_expires_at - now).num_seconds(),
             session,
         })
@@ -169,6 +202,16 @@ impl Auth {
 pub enum Entrance {
     /// Someone is in.
     SignedIn(SignedIn),
+    /// The second factor is asked for.
+    SecondFactor(Asked),
+}
+
+/// An access token without a refresh token: for a session that has both.
+pub struct Access {
+    /// For `Authorization: Bearer`.
+    pub token: Secret<String>,
+    /// Seconds.
+    pub expires_in: i64,
 }
 
 /// Someone is in.

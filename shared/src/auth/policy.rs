@@ -1,8 +1,10 @@
-//! The one decision about who may enter, for every way in. Pure.
+//! The one decision about who may enter, for every way in, and what a tenant asks of second factors. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     entity::user,
-    tenant::{EmailVerification, Tenant, TenantStatus},
+    tenant::{EmailVerification, MfaPolicy, MfaRequirement, Tenant, TenantStatus},
     user::UserStatus,
 };
 
@@ -60,4 +62,73 @@ pub fn may_enter(user: &user::Model, tenant: &Tenant, proven: Proven) -> Result<
         } => Next::ProveSecondFactor,
         Proven::Password { .. } | Proven::BothFactors | Proven::Session => Next::Enter,
     })
+}
+
+/// Whether the tenant wants a second factor of a user who holds those roles. Whoever has none may enter, and do nothing
+/// but set one up.
+#[must_use]
+pub fn requires_factor(policy: &MfaPolicy, roles: &[String]) -> bool {
+    match policy.requirement {
+        MfaRequirement::Off | MfaRequirement::Optional => false,
+        MfaRequirement::Required => true,
+        MfaRequirement::RequiredForRoles => roles.iter().any(|role| policy.roles.contains(role)),
+    }
+}
+
+/// Until when a device that has proven both factors at `now` is trusted with the second.
+#[must_use]
+pub fn trust(policy: &MfaPolicy, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let days = policy.remember_device_days;
+    (days > 0).then(|| now + TimeDelta::days(i64::from(days)))
+}
+
+/// Whether a device that was trusted until then still is: the policy is asked again each time, and a trust that
+/// reaches further than it would grant today is none.
+#[must_use]
+pub fn is_trusted(policy: &MfaPolicy, until: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    until
+        .zip(trust(policy, now))
+        .is_some_and(|(until, at_most)| now < until && until <= at_most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(requirement: MfaRequirement, remember_device_days: u16) -> MfaPolicy {
+        MfaPolicy {
+            requirement,
+            roles: vec!["owner".to_owned()],
+            remember_device_days,
+        }
+    }
+
+    #[test]
+    fn s16_a_factor_is_required_of_everyone_or_of_roles() {
+        let (owner, member) = (["owner".to_owned()], ["member".to_owned()]);
+        for (requirement, of_owner, of_member) in [
+            (MfaRequirement::Off, false, false),
+            (MfaRequirement::Optional, false, false),
+            (MfaRequirement::Required, true, true),
+            (MfaRequirement::RequiredForRoles, true, false),
+        ] {
+            let policy = policy(requirement, 0);
+            assert_eq!(requires_factor(&policy, &owner), of_owner, "{requirement:?}");
+            assert_eq!(requires_factor(&policy, &member), of_member, "{requirement:?}");
+        }
+    }
+
+    #[test]
+    fn a_trust_ends_by_time_and_by_a_stricter_policy() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let of = |days| policy(MfaRequirement::Optional, days);
+        let until = trust(&of(30), now);
+        assert!(is_trusted(&of(30), until, now));
+        assert!(is_trusted(&of(60), until, now));
+        assert!(!is_trusted(&of(7), until, now), "a shorter policy");
+        assert!(!is_trusted(&of(0), until, now), "no policy");
+        assert!(!is_trusted(&of(30), until, now + TimeDelta::days(30)));
+        assert!(!is_trusted(&of(30), None, now));
+        assert_eq!(trust(&of(0), now), None);
+    }
 }

@@ -45,6 +45,20 @@ pub struct Claims {
     /// Not valid before, seconds since 1970. We do not write it; where it stands it counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nbf: Option<i64>,
+    /// When the user last proved to be that user, seconds since 1970. Where an older version did not write it, that
+    /// was long ago.
+    #[serde(default)]
+    pub auth_time: i64,
+    /// How (RFC 8176).
+    #[serde(default)]
+    pub amr: Vec<String>,
+    /// How strongly: `aal1` or `aal2`. Where an older version did not write it, the weaker.
+    #[serde(default = "one_factor")]
+    pub acr: String,
+}
+
+fn one_factor() -> String {
+    "aal1".to_owned()
 }
 
 /// Why a token is not one of ours, or not any more.
@@ -154,6 +168,9 @@ impl JwtRing {
             iat: grant.issued_at.timestamp(),
             exp: grant.expires_at.timestamp(),
             nbf: None,
+            auth_time: grant.auth_time.timestamp(),
+            amr: grant.amr.clone(),
+            acr: grant.acr.to_owned(),
         };
         jsonwebtoken::encode(&self.header, &claims, &self.signing).map(Secret::new)
     }
@@ -203,7 +220,7 @@ fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
 }
 
 /// What an access token is to say.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Grant {
     /// The token's own id.
     pub id: Uuid,
@@ -217,4 +234,10 @@ pub struct Grant {
     pub issued_at: DateTime<Utc>,
     /// Until when.
     pub expires_at: DateTime<Utc>,
+    /// When the user last proved to be that user.
+    pub auth_time: DateTime<Utc>,
+    /// How (RFC 8176).
+    pub amr: Vec<String>,
+    /// How strongly: `aal1` or `aal2`.
+    pub acr: &'static str,
 }

@@ -6,11 +6,13 @@
 //!
 //! What must never happen: a device token that lets anyone in by itself, or one that counts for another user.
 
+mod service;
 mod store;
 
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 
+pub use self::service::{Device, DeviceError, forget, list};
 use crate::{
     context::Change,
     crypto::token::{Kind, Token},
@@ -19,6 +21,9 @@ use crate::{
     postgres::Tx,
     secret::Secret,
 };
+
+/// Beyond so many, those that were not seen for longest are forgotten: each sign-in without a token makes another.
+const MAX_PER_USER: i64 = 100;
 
 /// A device that has signed in before.
 #[derive(Clone, Debug)]
@@ -47,6 +52,17 @@ pub(crate) async fn recognise(
     }
 }
 
+/// The user's device of that id, if it is still known.
+pub(crate) async fn find(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    id: DeviceId,
+    now: DateTime<Utc>,
+) -> Result<Option<Known>, DbErr> {
+    store::find_by_id(tx, tenant, user, id, now).await
+}
+
 /// Notes that the user signed in with a device that is not known yet, and gives its token.
 pub(crate) async fn remember(
     change: &Change<'_>,
@@ -57,6 +73,7 @@ pub(crate) async fn remember(
     let token = Token::new(Kind::Device, change.tenant, &*change.context.random);
     let expires_at = change.now + change.context.config.tokens.device_ttl;
     store::insert(change, id, user, &token.hash(), label, expires_at).await?;
+    store::delete_beyond(&change.tx, change.tenant, user, MAX_PER_USER).await?;
     Ok((id, token.into_text()))
 }
 
@@ -64,6 +81,11 @@ pub(crate) async fn remember(
 pub(crate) async fn seen(change: &Change<'_>, device: DeviceId) -> Result<(), DbErr> {
     let expires_at = change.now + change.context.config.tokens.device_ttl;
     store::touch(&change.tx, change.tenant, device, change.now, expires_at).await
+}
+
+/// Does not ask the device for the second factor until then.
+pub(crate) async fn trust(change: &Change<'_>, device: DeviceId, until: DateTime<Utc>) -> Result<(), DbErr> {
+    store::trust(&change.tx, change.tenant, device, until).await
 }
 
 /// Asks for the second factor again on every device of the user.

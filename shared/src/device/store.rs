@@ -11,6 +11,7 @@ use crate::{
     context::Change,
     entity::device,
     id::{DeviceId, TenantId, UserId},
+    page::PageRequest,
     postgres::Tx,
 };
 
@@ -79,6 +80,52 @@ pub(super) async fn touch(
     .map(drop)
 }
 
+pub(super) async fn find_by_id(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    id: DeviceId,
+    now: DateTime<Utc>,
+) -> Result<Option<Known>, DbErr> {
+    let row = device::Entity::find_by_id(id)
+        .filter(device::Column::TenantId.eq(tenant))
+        .filter(device::Column::UserId.eq(user))
+        .filter(device::Column::ExpiresAt.gt(now))
+        .one(tx)
+        .await?;
+    Ok(row.map(|row| Known {
+        id: row.id,
+        user: row.user_id,
+        trusted_until: row.trusted_until,
+    }))
+}
+
+/// Deletes all but the user's `keep` devices that were seen last.
+pub(super) async fn delete_beyond(tx: &Tx, tenant: TenantId, user: UserId, keep: i64) -> Result<(), DbErr> {
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "DELETE FROM devices WHERE tenant_id = {tenant} AND id IN (
+             SELECT id FROM devices WHERE tenant_id = {tenant} AND user_id = {user}
+             ORDER BY last_seen_at DESC, id DESC OFFSET {keep})"
+    ))
+    .await
+    .map(drop)
+}
+
+pub(super) async fn trust(
+    tx: &Tx,
+    tenant: TenantId,
+    id: DeviceId,
+    until: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "UPDATE devices SET trusted_until = {until} WHERE tenant_id = {tenant} AND id = {id}"
+    ))
+    .await
+    .map(drop)
+}
+
 pub(super) async fn distrust(tx: &Tx, tenant: TenantId, user: UserId) -> Result<(), DbErr> {
     tx.execute_raw(raw_sql!(
         Postgres,
@@ -99,4 +146,33 @@ pub(super) async fn of_user(tx: &Tx, tenant: TenantId, user: UserId) -> Result<V
         .into_tuple()
         .all(tx)
         .await
+}
+/// The user's devices, newest first.
+pub(super) async fn page(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    now: DateTime<Utc>,
+    page: PageRequest,
+) -> Result<Vec<device::Model>, DbErr> {
+    device::Entity::find()
+        .filter(device::Column::TenantId.eq(tenant))
+        .filter(device::Column::UserId.eq(user))
+        .filter(device::Column::ExpiresAt.gt(now))
+        .filter(device::Column::Id.lt(page.before_or_max()))
+        .order_by_desc(device::Column::Id)
+        .limit(page.fetch().unsigned_abs())
+        .all(tx)
+        .await
+}
+
+/// Deletes a device of the user; whether there was one.
+pub(super) async fn delete(tx: &Tx, tenant: TenantId, user: UserId, id: DeviceId) -> Result<bool, DbErr> {
+    let done = tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "DELETE FROM devices WHERE tenant_id = {tenant} AND user_id = {user} AND id = {id}"
+        ))
+        .await?;
+    Ok(done.rows_affected() == 1)
 }

@@ -18,6 +18,8 @@ pub struct Model {
     pub user_id: UserId,
     /// The device that signs in, where it is known.
     pub device_id: Option<DeviceId>,
+    /// What the client calls the device.
+    pub device_label: Option<String>,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// From then on it is of no use.

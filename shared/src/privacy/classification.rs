@@ -94,6 +94,7 @@ pub const TABLES: &[Table] = &[
         ending: Ending::Delete,
         columns: &[
             (Reference, &["tenant_id", "user_id", "device_id"]),
+            (Personal, &["device_label"]),
             (Operational, &["created_at", "expires_at"]),
             (Secret, &["hash"]),
         ],

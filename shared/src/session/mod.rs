@@ -9,6 +9,7 @@
 
 mod label;
 mod lifetime;
+mod proof;
 mod revoked;
 mod rotation;
 mod seen;
@@ -23,12 +24,14 @@ use uuid::Uuid;
 
 use self::lifetime::Lifetime;
 pub use self::{
+    proof::Proof,
     revoked::RevokedSessions,
     rotation::{RefreshError, Rotated},
     seen::LastSeen,
     service::{SessionError, SessionInfo, end, list, logout, logout_all},
 };
 pub(crate) use self::{
+    proof::{prove_again, second_factor_added},
     rotation::{hold, rotate},
     service::{find_live, find_refreshable},
 };
@@ -61,6 +64,8 @@ pub enum RevokeReason {
     RefreshTokenReuse,
     /// It was begun before the address was proven, by whoever registered it first.
     AccountTakenOver,
+    /// It was begun before the second factor that the account has now.
+    SecondFactorChanged,
     /// The password was changed in another session.
     PasswordChanged,
     /// The password was reset by mail.
@@ -78,6 +83,7 @@ impl RevokeReason {
             Self::TooManySessions => "too_many_sessions",
             Self::RefreshTokenReuse => "refresh_token_reuse",
             Self::AccountTakenOver => "account_taken_over",
+            Self::SecondFactorChanged => "second_factor_changed",
             Self::PasswordChanged => "password_changed",
             Self::PasswordReset => "password_reset",
             Self::AccountDeleted => "account_deleted",
@@ -91,6 +97,8 @@ pub struct Live {
     pub id: SessionId,
     /// Whose.
     pub user: UserId,
+    /// How and when its user proved to be that user.
+    pub proof: Proof,
     /// It ends then in any case.
     pub ends_at: DateTime<Utc>,
     /// Continues it, once.
@@ -111,6 +119,12 @@ pub enum Method {
 }
 
 impl Method {
+    const ALL: [Self; 3] = [Self::Password, Self::Totp, Self::RecoveryCode];
+
+    fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == word)
+    }
+
     /// The word in tokens and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -189,6 +203,10 @@ pub(crate) async fn begin(
     Ok(Live {
         id,
         user,
+        proof: Proof {
+            at: change.now,
+            methods,
+        },
         ends_at,
         refresh_token: token.into_text(),
         refresh_expires_at,

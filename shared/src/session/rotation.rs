@@ -105,6 +105,7 @@ pub(crate) async fn rotate(
     Ok(Rotated::Live(Live {
         id: found.session,
         user: found.user.id,
+        proof: found.proof.clone(),
         ends_at,
         refresh_token: successor.into_text(),
         refresh_expires_at,

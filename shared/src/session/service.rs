@@ -182,7 +182,7 @@ pub(crate) async fn find_refreshable(
             session: found.session,
             issued_at: found.issued_at,
             expires_at,
-            authenticated_at: found.authenticated_at,
+            authenticated_at: found.proof.at,
             user: found.user,
         })
     }))

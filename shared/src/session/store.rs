@@ -196,3 +196,27 @@ pub(super) async fn seen(
     .await
     .map(drop)
 }
+
+/// Writes down how, and where given when, the user of a live session proved to be that user; when the session ends.
+pub(super) async fn set_proof(
+    tx: &Tx,
+    tenant: TenantId,
+    id: SessionId,
+    methods: Vec<String>,
+    at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        expires_at: DateTime<Utc>,
+    }
+    let row = Row::find_by_statement(raw_sql!(
+        Postgres,
+        "UPDATE sessions SET methods = {methods}, authenticated_at = coalesce({at}, authenticated_at)
+         WHERE tenant_id = {tenant} AND id = {id} AND revoked_at IS NULL AND expires_at > {now}
+         RETURNING expires_at"
+    ))
+    .one(tx)
+    .await?;
+    Ok(row.map(|row| row.expires_at))
+}

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, FromQueryResult, raw_sql};
 
-use super::lifetime::Lifetime;
+use super::{Proof, lifetime::Lifetime};
 use crate::{
     context::Change,
     crypto::token::Token,
@@ -21,7 +21,7 @@ pub(super) struct Found {
     expires_at: DateTime<Utc>,
     pub(super) began_at: DateTime<Utc>,
     session_expires_at: DateTime<Utc>,
-    pub(super) authenticated_at: DateTime<Utc>,
+    pub(super) proof: Proof,
     pub(super) device: Option<DeviceId>,
     pub(super) user: user::Model,
 }
@@ -29,6 +29,8 @@ pub(super) struct Found {
 impl Found {
     fn read(row: &sea_orm::QueryResult) -> Result<Self, DbErr> {
         let began_at = row.try_get("", "began_at")?;
+        let authenticated_at: Option<DateTime<Utc>> = row.try_get("", "authenticated_at")?;
+        let methods: Vec<String> = row.try_get("", "methods")?;
         Ok(Self {
             session: row.try_get("", "session_id")?,
             used_at: row.try_get("", "used_at")?,
@@ -36,9 +38,7 @@ impl Found {
             expires_at: row.try_get("", "token_expires_at")?,
             began_at,
             session_expires_at: row.try_get("", "session_expires_at")?,
-            authenticated_at: row
-                .try_get::<Option<_>>("", "authenticated_at")?
-                .unwrap_or(began_at),
+            proof: Proof::read(authenticated_at.unwrap_or(began_at), &methods),
             device: row.try_get("", "device_id")?,
             user: user::Model::from_query_result(row, "")?,
         })
@@ -87,7 +87,7 @@ pub(super) async fn find(
         .query_one_raw(raw_sql!(
             Postgres,
             "SELECT u.*, t.session_id, t.used_at, t.created_at AS issued_at, t.expires_at AS token_expires_at,
-                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.device_id
+                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.methods, s.device_id
              FROM refresh_tokens t
              JOIN sessions s ON s.tenant_id = t.tenant_id AND s.id = t.session_id
              JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
@@ -112,7 +112,7 @@ pub(super) async fn hold(
         .query_one_raw(raw_sql!(
             Postgres,
             "SELECT u.*, t.session_id, t.used_at, t.created_at AS issued_at, t.expires_at AS token_expires_at,
-                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.device_id
+                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.methods, s.device_id
              FROM refresh_tokens t
              JOIN sessions s ON s.tenant_id = t.tenant_id AND s.id = t.session_id
              JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id

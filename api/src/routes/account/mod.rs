@@ -13,7 +13,7 @@ use poem_openapi::OpenApi;
 use self::model::{DeleteMeRequest, ExportReply, MeView, UpdateMeRequest};
 use super::Tag;
 use crate::{
-    extract::{Bearer, ClientOrigin, Json},
+    extract::{Bearer, ClientOrigin, Enrolling, Json, Recent},
     problem::{ApiResult, Busy, Conflict, Failure, Input, ProblemCode, SignedIn},
     reply::{NoContent, Ok as Reply},
 };
@@ -26,7 +26,7 @@ impl AccountApi {
     /// Who am I
     #[expect(clippy::unused_async, reason = "the framework awaits every handler")]
     #[oai(path = "/me", method = "get", operation_id = "getMe")]
-    async fn me(&self, Bearer(caller): Bearer) -> ApiResult<Reply<MeView>, SignedIn> {
+    async fn me(&self, Enrolling(caller): Enrolling) -> ApiResult<Reply<MeView>, SignedIn> {
         Ok(Reply((&*caller.account).into()))
     }
 
@@ -67,7 +67,7 @@ impl AccountApi {
     async fn export(
         &self,
         Data(auth): Data<&Auth>,
-        Bearer(caller): Bearer,
+        Recent(caller): Recent,
         origin: ClientOrigin,
     ) -> ApiResult<ExportReply, SignedIn> {
         let (context, tenant) = (&auth.context, &caller.account.tenant);

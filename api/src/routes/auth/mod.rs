@@ -4,7 +4,7 @@ pub(in crate::routes) mod error;
 mod model;
 
 use latchkey_shared::{
-    auth::{self, Auth, Entrance},
+    auth::{self, Auth},
     user::Email,
 };
 use poem::web::Data;
@@ -13,9 +13,10 @@ use poem_openapi::OpenApi;
 pub(in crate::routes) use self::model::SentView;
 pub use self::model::UserView;
 use self::model::{
-    LoginRequest, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, SessionTokens,
-    UnlockRequest, VerifiedView, VerifyRequest,
+    LoginRequest, LoginView, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, UnlockRequest,
+    VerifiedView, VerifyRequest,
 };
+pub(in crate::routes) use self::model::{MfaMethod, SessionTokens, TokenType};
 use super::Tag;
 use crate::{
     extract::{ClientOrigin, InTenant, Json, Limit, Mail, SignIn, Token},
@@ -87,6 +88,10 @@ impl AuthApi {
     }
 
     /// Sign in with a password
+    ///
+    /// Clients branch on `status`: `authenticated` is a session, `mfa_required` asks for the second factor at
+    /// `/v1/auth/mfa/verify`. An account that has to set one up first is signed in; until then every other operation
+    /// answers 403 `mfa_enrollment_required`.
     #[oai(path = "/login", method = "post", operation_id = "login")]
     async fn login(
         &self,
@@ -97,10 +102,9 @@ impl AuthApi {
         #[oai(name = "X-Tenant-ID")]
         tenant: InTenant,
         body: Json<LoginRequest>,
-    ) -> ApiResult<Reply<SessionTokens>, (Input, Tenancy, SignedIn, Limited, Busy)> {
-        match auth::login(auth, &tenant, &origin, body.0.read()?).await? {
-            Entrance::SignedIn(signed_in) => Ok(Reply(signed_in.into())),
-        }
+    ) -> ApiResult<Reply<LoginView>, (Input, Tenancy, SignedIn, Limited, Busy)> {
+        let entrance = auth::login(auth, &tenant, &origin, body.0.read()?).await?;
+        Ok(Reply(entrance.into()))
     }
 
     /// Go on with a session

@@ -1,14 +1,14 @@
 //! The shapes of accounts, sign-in and sessions.
 
 use latchkey_shared::{
-    auth::{Login, Register, Registered, SignedIn},
+    auth::{Asked, Entrance, Login, Register, Registered, SignedIn},
     entity::UserStatus,
     secret::Secret,
     user::User,
 };
 use poem::{IntoResponse, Response, http::StatusCode};
 use poem_openapi::{
-    ApiResponse, Enum, Object,
+    ApiResponse, Enum, Object, Union,
     registry::{MetaResponses, Registry},
     types::Type,
 };
@@ -243,14 +243,77 @@ enum LoginStatus {
     Authenticated,
 }
 
+/// What a right password comes to; `status` tells which.
+#[derive(Union)]
+#[oai(rename = "Login", one_of)]
+pub(super) enum LoginView {
+    Authenticated(SessionTokens),
+    SecondFactor(SecondFactorRequired),
+}
+
+impl From<Entrance> for LoginView {
+    fn from(entrance: Entrance) -> Self {
+        match entrance {
+            Entrance::SignedIn(signed_in) => Self::Authenticated(signed_in.into()),
+            Entrance::SecondFactor(asked) => Self::SecondFactor(asked.into()),
+        }
+    }
+}
+
 #[derive(Enum)]
-enum TokenType {
+#[oai(rename_all = "snake_case")]
+enum SecondFactorStatus {
+    MfaRequired,
+}
+
+/// How a second factor can be proven.
+#[derive(Enum)]
+#[oai(rename_all = "snake_case")]
+pub(in crate::routes) enum MfaMethod {
+    Totp,
+    RecoveryCode,
+}
+
+/// The password is right; the second factor is asked for.
+#[derive(Object)]
+pub(super) struct SecondFactorRequired {
+    status: SecondFactorStatus,
+    /// For `/v1/auth/mfa/verify`, once.
+    mfa_token: String,
+    /// What the account can answer with.
+    methods: Vec<MfaMethod>,
+    /// Seconds that the token lives.
+    expires_in: u64,
+}
+
+impl From<Asked> for SecondFactorRequired {
+    fn from(asked: Asked) -> Self {
+        let Asked {
+            mfa_token,
+            expires_in,
+            has_recovery_codes,
+        } = asked;
+        let mut methods = vec![MfaMethod::Totp];
+        if has_recovery_codes {
+            methods.push(MfaMethod::RecoveryCode);
+        }
+        Self {
+            status: SecondFactorStatus::MfaRequired,
+            mfa_token: mfa_token.expose().clone(),
+            methods,
+            expires_in,
+        }
+    }
+}
+
+#[derive(Enum)]
+pub(in crate::routes) enum TokenType {
     Bearer,
 }
 
 /// A session that has begun or goes on.
 #[derive(Object)]
-pub(super) struct SessionTokens {
+pub(in crate::routes) struct SessionTokens {
     status: LoginStatus,
     /// For `Authorization: Bearer`.
     access_token: String,
