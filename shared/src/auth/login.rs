@@ -145,7 +145,7 @@ pub async fn login(
     };
     let signed_in = enter(auth, change, tenant, entrant).await?;
     signed_in
-        .map(Entrance::SignedIn)
+        .map(|signed_in| Entrance::SignedIn(Box::new(signed_in)))
         .ok_or(LoginError::InvalidCredentials)
 }
 

@@ -201,7 +201,7 @@ impl Auth {
 /// What a right first factor comes to.
 pub enum Entrance {
     /// Someone is in.
-    SignedIn(SignedIn),
+    SignedIn(Box<SignedIn>),
     /// The second factor is asked for.
     SecondFactor(Asked),
 }

@@ -254,7 +254,7 @@ pub(super) enum LoginView {
 impl From<Entrance> for LoginView {
     fn from(entrance: Entrance) -> Self {
         match entrance {
-            Entrance::SignedIn(signed_in) => Self::Authenticated(signed_in.into()),
+            Entrance::SignedIn(signed_in) => Self::Authenticated((*signed_in).into()),
             Entrance::SecondFactor(asked) => Self::SecondFactor(asked.into()),
         }
     }
