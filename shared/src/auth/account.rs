@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -42,6 +42,8 @@ pub struct Account {
     pub permissions: Permissions,
     /// Whether the user has a second factor.
     pub enrolled: bool,
+    /// What whoever shows the account has made of it: it stays the same for as long as the account is remembered.
+    pub shown: OnceLock<String>,
 }
 
 impl Account {
@@ -135,5 +137,6 @@ async fn load(context: &Context, tenant: TenantId, user: UserId) -> Result<Optio
         roles: held.roles,
         permissions: held.permissions,
         enrolled,
+        shown: OnceLock::new(),
     }))
 }

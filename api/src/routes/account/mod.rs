@@ -10,12 +10,12 @@ use latchkey_shared::{
 use poem::web::Data;
 use poem_openapi::OpenApi;
 
-use self::model::{DeleteMeRequest, ExportReply, MeView, UpdateMeRequest};
+use self::model::{DeleteMeRequest, ExportReply, MeReply, UpdateMeRequest};
 use super::Tag;
 use crate::{
     extract::{Bearer, ClientOrigin, Enrolling, Json, Recent},
     problem::{ApiResult, Busy, Conflict, Failure, Input, ProblemCode, SignedIn},
-    reply::{NoContent, Ok as Reply},
+    reply::NoContent,
 };
 
 /// The operations.
@@ -26,8 +26,8 @@ impl AccountApi {
     /// Who am I
     #[expect(clippy::unused_async, reason = "the framework awaits every handler")]
     #[oai(path = "/me", method = "get", operation_id = "getMe")]
-    async fn me(&self, Enrolling(caller): Enrolling) -> ApiResult<Reply<MeView>, SignedIn> {
-        Ok(Reply((&*caller.account).into()))
+    async fn me(&self, Enrolling(caller): Enrolling) -> ApiResult<MeReply, SignedIn> {
+        Ok(MeReply(caller.account))
     }
 
     /// Change one's profile
@@ -38,9 +38,9 @@ impl AccountApi {
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<UpdateMeRequest>,
-    ) -> ApiResult<Reply<MeView>, (SignedIn, Input)> {
+    ) -> ApiResult<MeReply, (SignedIn, Input)> {
         let account = auth::update_profile(auth, &caller.principal, &origin, body.0.into()).await?;
-        Ok(Reply((&*account.ok_or_else(gone)?).into()))
+        Ok(MeReply(account.ok_or_else(gone)?))
     }
 
     /// Delete one's account

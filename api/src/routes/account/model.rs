@@ -1,6 +1,6 @@
 //! The shapes of one's own account.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use latchkey_shared::{
     auth::{Account, ProfilePatch},
@@ -11,7 +11,7 @@ use poem_openapi::{
     ApiResponse, Enum, Object,
     payload::Payload,
     registry::{MetaResponses, Registry},
-    types::{Example, MaybeUndefined},
+    types::{Example, MaybeUndefined, ToJSON},
 };
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ enum TenantStatusRef {
 /// The caller.
 #[derive(Object)]
 #[oai(rename = "Me")]
-pub(super) struct MeView {
+struct MeView {
     user: UserView,
     tenant: TenantRef,
     /// The names of the roles held.
@@ -68,6 +68,32 @@ impl From<&Account> for MeView {
             roles: account.roles.clone(),
             permissions: account.permissions.iter().map(str::to_owned).collect(),
         }
+    }
+}
+
+/// 200 with [`MeView`], which is written once for as long as the account is remembered: most services ask for it with
+/// each of their own requests.
+pub(super) struct MeReply(pub(super) Arc<Account>);
+
+impl IntoResponse for MeReply {
+    fn into_response(self) -> Response {
+        let Self(account) = self;
+        let shown = account
+            .shown
+            .get_or_init(|| MeView::from(&*account).to_json_string());
+        Response::builder()
+            .content_type(Json::<MeView>::CONTENT_TYPE)
+            .body(shown.clone())
+    }
+}
+
+impl ApiResponse for MeReply {
+    fn meta() -> MetaResponses {
+        Reply::<MeView>::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        Reply::<MeView>::register(registry);
     }
 }
 
