@@ -139,10 +139,9 @@ async fn a_tenants_limit_holds_over_all_addresses_and_tells_nobody_how_busy_it_i
     ];
     let bed = bed(&limits).await;
     let api = Api::start(&bed).await;
-    // Signs in once, by which the tenant is known; the first request to name it is not counted for it.
     api.admin().await;
     let mut statuses = Vec::new();
-    for number in 0..6 {
+    for number in 0..8 {
         let request = api
             .request(Method::POST, "/v1/auth/login")
             .header("x-tenant-id", "platform")
@@ -153,7 +152,8 @@ async fn a_tenants_limit_holds_over_all_addresses_and_tells_nobody_how_busy_it_i
         assert_eq!(answer.status == 429, answer.headers.contains_key("retry-after"));
         statuses.push(answer.status.as_u16());
     }
-    assert_eq!(statuses, [401, 401, 401, 401, 429, 429]);
+    // A request that has the tenant looked up again, because it has just changed, is not counted for it.
+    assert_eq!((&statuses[..4], &statuses[5..]), (&[401; 4][..], &[429; 3][..]));
 }
 
 #[tokio::test]
