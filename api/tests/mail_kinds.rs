@@ -31,6 +31,18 @@ const CAUSES: &[(Who, &str, &str, &str)] = &[
         "waiting@example.com",
     ),
     (
+        Who::Anyone,
+        "/v1/auth/password/forgot",
+        r#"{"email": "ada@example.com"}"#,
+        "ada@example.com",
+    ),
+    (
+        Who::Administrator,
+        "/v1/auth/email/change",
+        r#"{"new_email": "other@platform.test", "password": "correct horse battery staple"}"#,
+        "other@platform.test",
+    ),
+    (
         Who::Administrator,
         "/v1/tenants",
         r#"{"slug": "globex", "name": "Globex", "owner": {"email": "owner@globex.test"}}"#,

@@ -144,7 +144,7 @@ async fn furnish(api: &Api, tenant: Uuid) -> (Uuid, String) {
          INSERT INTO former_passwords VALUES (gen_random_uuid(), '{tenant}', '{user}', '$argon2id$canary', now());
          INSERT INTO totp_factors VALUES (gen_random_uuid(), '{tenant}', '{user}', '\\xc0ffee', 7, now(), now());
          INSERT INTO recovery_codes VALUES ('\\xbeef', '{tenant}', '{user}', now());
-         INSERT INTO mfa_challenges VALUES ('\\xf00d', '{tenant}', '{user}', NULL, now(), now() + interval '1 hour');
+         INSERT INTO mfa_challenges VALUES ('\\xf00d', '{tenant}', '{user}', NULL, 'Canary phone', now(), now() + interval '1 hour');
          INSERT INTO one_time_tokens VALUES
              ('\\xabba', '{tenant}', 'change_email', '{user}', 'ada.byron@example.com', now(), now() + interval '1 day');
          INSERT INTO invitations VALUES

@@ -23,7 +23,7 @@ async fn an_address_changes_when_the_new_one_is_proven() {
     assert_eq!(sent, json!({ "status": "verification_sent" }));
     assert_eq!(
         last_subject(&api, ADA).await,
-        "Your address is about to change (Acme Corporation)"
+        "Your e-mail address is about to change"
     );
     let me = api.get_as(&token, "/v1/auth/me").await.expect(200);
     assert_eq!(
@@ -42,10 +42,7 @@ async fn an_address_changes_when_the_new_one_is_proven() {
         verified,
         json!({ "user_id": me["user"]["id"], "email": "Ada.L@example.com" })
     );
-    assert_eq!(
-        last_subject(&api, ADA).await,
-        "Your address was changed (Acme Corporation)"
-    );
+    assert_eq!(last_subject(&api, ADA).await, "Your e-mail address was changed");
     for session in [&mine, &other] {
         let me = api
             .get_as(&text(session, "access_token"), "/v1/auth/me")

@@ -126,9 +126,7 @@ async fn admit(change: &mut Change<'_>, user: user::Model) -> Result<user::Model
     // that came with it.
     store::take_over_unverified(&change.tx, change.tenant, known.id, &user).await?;
     if known.email_verified_at.is_none() {
-        for session in store::live_sessions(&change.tx, change.tenant, known.id).await? {
-            session::revoke(change, session, RevokeReason::AccountTakenOver).await?;
-        }
+        session::revoke_all(change, known.id, None, RevokeReason::AccountTakenOver).await?;
     }
     store::verify_email(
         &change.tx,

@@ -56,6 +56,9 @@ pub async fn change_email(
         return Err(ChangeEmailError::Unchanged);
     }
     evenly(async {
+        if !auth.context.limits.may_mail(tenant.id, new.canonical()).await {
+            return Ok(());
+        }
         let mut change = auth
             .context
             .change(tenant.id, Actor::from(caller), origin)

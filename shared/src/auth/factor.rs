@@ -127,11 +127,8 @@ pub async fn confirm_factor(
         .await?
         .ok_or(FactorError::SessionEnded)?;
     let codes = mfa::confirm(&change, &pending).await?;
-    for session in store::live_sessions(&change.tx, tenant.id, user.id).await? {
-        if session != principal.session {
-            session::revoke(&mut change, session, RevokeReason::SecondFactorChanged).await?;
-        }
-    }
+    let reason = RevokeReason::SecondFactorChanged;
+    session::revoke_all(&mut change, user.id, Some(principal.session), reason).await?;
     note(
         &change,
         "mfa.enable",

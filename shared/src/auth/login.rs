@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     audit::{self, Outcome, Record},
-    context::Context,
+    context::{Change, Context},
     crypto::{password::Verdict, pool::PoolError},
     device::{self, Known},
     entity::user,
@@ -117,15 +117,8 @@ pub async fn login(
     if next.is_ok() && verdict == (Verdict::Right { outdated: true }) {
         rehash(auth, tenant.id, origin, user, request.password).await;
     }
-    match next {
-        Ok(Next::Enter) => {}
-        Ok(Next::ProveSecondFactor) => {
-            let device = seen.device.as_ref().map(|device| device.id);
-            let label = request.device_label;
-            return ask(auth, tenant, origin, user, &seen.budget, device, label).await;
-        }
-        Err(Denied::Barred) => return refuse(auth, tenant, origin, &seen, false).await,
-        Err(Denied::EmailNotVerified) => return Err(LoginError::EmailNotVerified),
+    if next == Err(Denied::Barred) {
+        return refuse(auth, tenant, origin, &seen, false).await;
     }
     let change = auth
         .context
@@ -135,6 +128,14 @@ pub async fn login(
     if !lockout::clear(&change, &seen.budget).await? {
         drop(change);
         return refuse(auth, tenant, origin, &seen, false).await;
+    }
+    match next {
+        Ok(Next::Enter) => {}
+        Ok(Next::ProveSecondFactor) => {
+            let device = seen.device.as_ref().map(|device| device.id);
+            return ask(change, user, device, request.device_label).await;
+        }
+        Err(_) => return turn_away(change).await,
     }
     let entrant = Entrant {
         user: user.clone(),
@@ -149,32 +150,32 @@ pub async fn login(
         .ok_or(LoginError::InvalidCredentials)
 }
 
-/// Asks for the second factor. The password is right, which ends the count of wrong ones.
+/// Asks for the second factor.
 async fn ask(
-    auth: &Auth,
-    tenant: &Tenant,
-    origin: &Origin,
+    change: Change<'_>,
     user: &user::Model,
-    budget: &Budget,
     device: Option<DeviceId>,
     device_label: Option<String>,
 ) -> Result<Entrance, LoginError> {
-    let change = auth
-        .context
-        .change(tenant.id, Actor::User(user.id), origin)
-        .await?;
-    if !store::hold_unchanged(&change.tx, tenant.id, user).await? {
+    if !store::hold_unchanged(&change.tx, change.tenant, user).await? {
         return Err(LoginError::InvalidCredentials);
     }
-    lockout::clear(&change, budget).await?;
-    let status = mfa::status(&change.tx, tenant.id, user.id).await?;
+    let status = mfa::status(&change.tx, change.tenant, user.id).await?;
     let mfa_token = challenge::ask(&change, user.id, device, device_label).await?;
+    let expires_in = change.context.config.tokens.mfa_ttl.as_secs();
     change.commit().await?;
     Ok(Entrance::SecondFactor(Asked {
         mfa_token,
-        expires_in: auth.context.config.tokens.mfa_ttl.as_secs(),
+        expires_in,
         has_recovery_codes: status.recovery_codes > 0,
     }))
+}
+
+/// The password is right, the address yet to be proven.
+async fn turn_away(change: Change<'_>) -> Result<Entrance, LoginError> {
+    audit::record(&change, failure()).await?;
+    change.commit().await?;
+    Err(LoginError::EmailNotVerified)
 }
 
 async fn look(context: &Context, tenant: &Tenant, request: &Login) -> Result<Seen, LoginError> {
@@ -213,16 +214,19 @@ async fn refuse(
     let written: Result<(), Internal> = evenly(async {
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
         lockout::fail(&mut change, tenant, &seen.budget, seen.user.as_ref(), counts).await?;
-        let record = Record {
-            action: "session.create",
-            target: None,
-            outcome: Outcome::Failure,
-            detail: json!({}),
-        };
-        audit::record(&change, record).await?;
+        audit::record(&change, failure()).await?;
         Ok(change.commit().await?)
     })
     .await;
     written?;
     Err(LoginError::InvalidCredentials)
+}
+
+fn failure() -> Record {
+    Record {
+        action: "session.create",
+        target: None,
+        outcome: Outcome::Failure,
+        detail: json!({}),
+    }
 }

@@ -127,10 +127,7 @@ pub(super) async fn replace(
     one_time::revoke(change, seen.id.0, &[Purpose::ResetPassword, Purpose::ChangeEmail]).await?;
     mfa::drop_challenges(&change.tx, tenant.id, seen.id).await?;
     device::distrust(&change.tx, tenant.id, seen.id).await?;
-    let others = store::live_sessions(&change.tx, tenant.id, seen.id).await?;
-    for session in others.into_iter().filter(|session| Some(*session) != keep) {
-        session::revoke(change, session, reason).await?;
-    }
+    session::revoke_all(change, seen.id, keep, reason).await?;
     change.signal(SignalKind::AccountChanged, seen.id.0).await?;
     Ok(true)
 }

@@ -55,6 +55,9 @@ pub async fn forgot_password(
     email: &Email,
 ) -> Result<(), Internal> {
     evenly(async {
+        if !auth.context.limits.may_mail(tenant.id, email.canonical()).await {
+            return Ok(());
+        }
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
         let known = store::find_by_email(&change.tx, tenant.id, email.canonical()).await?;
         if let Some(user) = known.filter(|user| user.status == UserStatus::Active) {

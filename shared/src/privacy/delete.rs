@@ -15,7 +15,6 @@ use crate::{
     session::{self, RevokeReason},
     signal::SignalKind,
     tenant::Tenant,
-    user,
 };
 
 /// Why the account stays.
@@ -57,9 +56,7 @@ pub async fn delete_account(
     if !store::hold(&change.tx, tenant.id, &user).await? {
         return Err(LoginError::InvalidCredentials.into());
     }
-    for session in user::store::live_sessions(&change.tx, tenant.id, user.id).await? {
-        session::revoke(&mut change, session, RevokeReason::AccountDeleted).await?;
-    }
+    session::revoke_all(&mut change, user.id, None, RevokeReason::AccountDeleted).await?;
     // To the address alone: no row is to name the account.
     let to = To::address(&user.email);
     mail::queue(&mut change, tenant.brand(), to, Letter::AccountDeleted).await?;

@@ -9,8 +9,8 @@ use sea_orm::{
 use super::{Email, UserStatus};
 use crate::{
     context::Change,
-    entity::{former_password, invitation, session, user},
-    id::{InvitationId, SessionId, TenantId, UserId},
+    entity::{former_password, invitation, user},
+    id::{InvitationId, TenantId, UserId},
     postgres::Tx,
 };
 
@@ -253,19 +253,6 @@ pub(crate) async fn take_over_unverified(
         .await?;
     }
     Ok(())
-}
-
-/// The sessions of a user that are live.
-pub(crate) async fn live_sessions(tx: &Tx, tenant: TenantId, id: UserId) -> Result<Vec<SessionId>, DbErr> {
-    session::Entity::find()
-        .select_only()
-        .column(session::Column::Id)
-        .filter(session::Column::TenantId.eq(tenant))
-        .filter(session::Column::UserId.eq(id))
-        .filter(session::Column::RevokedAt.is_null())
-        .into_tuple()
-        .all(tx)
-        .await
 }
 
 /// Gives the user another name; nothing if that is the name already, or the user is gone.

@@ -13,8 +13,8 @@ use poem_openapi::OpenApi;
 use self::model::{DeleteMeRequest, ExportReply, MeReply, UpdateMeRequest};
 use super::Tag;
 use crate::{
-    extract::{Bearer, ClientOrigin, Enrolling, Json, Recent},
-    problem::{ApiResult, Busy, Conflict, Failure, Input, ProblemCode, SignedIn},
+    extract::{Bearer, ClientOrigin, Enrolling, Json, Limit, Recent, SignIn},
+    problem::{ApiResult, Busy, Conflict, Failure, Input, Limited, ProblemCode, SignedIn},
     reply::NoContent,
 };
 
@@ -49,11 +49,12 @@ impl AccountApi {
     #[oai(path = "/me", method = "delete", operation_id = "deleteMe")]
     async fn delete(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<DeleteMeRequest>,
-    ) -> ApiResult<NoContent, (SignedIn, Input, Conflict, Busy)> {
+    ) -> ApiResult<NoContent, (SignedIn, Input, Conflict, Busy, Limited)> {
         let (tenant, password) = (&caller.account.tenant, Secret::new(body.0.password));
         privacy::delete_account(auth, tenant, &caller.principal, &origin, password).await?;
         Ok(NoContent)

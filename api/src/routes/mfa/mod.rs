@@ -22,8 +22,8 @@ use self::model::{
 };
 use super::{Tag, auth::SessionTokens, page};
 use crate::{
-    extract::{Bearer, ClientOrigin, Enrolling, Json},
-    problem::{ApiResult, Busy, Conflict, Input, NotFound, Parameters, SignedIn},
+    extract::{Bearer, ClientOrigin, Enrolling, Json, Limit, SignIn},
+    problem::{ApiResult, Busy, Conflict, Input, Limited, NotFound, Parameters, SignedIn},
     reply::{List, NoContent, Ok as Reply},
 };
 
@@ -38,10 +38,11 @@ impl MfaApi {
     #[oai(path = "/auth/mfa/verify", method = "post", operation_id = "verifyMfa")]
     async fn verify(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         body: Json<VerifyMfaRequest>,
-    ) -> ApiResult<Reply<SessionTokens>, (Input, SignedIn)> {
+    ) -> ApiResult<Reply<SessionTokens>, (Input, SignedIn, Limited)> {
         let signed_in = auth::answer_challenge(auth, &origin, body.0.into()).await?;
         Ok(Reply(signed_in.into()))
     }
@@ -57,11 +58,12 @@ impl MfaApi {
     )]
     async fn reauthenticate(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<ReauthenticateRequest>,
-    ) -> ApiResult<Reply<AccessTokenView>, (Input, SignedIn, Busy)> {
+    ) -> ApiResult<Reply<AccessTokenView>, (Input, SignedIn, Busy, Limited)> {
         let (password, code) = body.0.read();
         let access = auth::reauthenticate(auth, &caller, &origin, password, code).await?;
         Ok(Reply(access.into()))
@@ -83,11 +85,12 @@ impl MfaApi {
     #[oai(path = "/mfa/totp/setup", method = "post", operation_id = "setUpTotp")]
     async fn set_up(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         Enrolling(caller): Enrolling,
         origin: ClientOrigin,
         body: Json<SetUpTotpRequest>,
-    ) -> ApiResult<Reply<TotpSetupView>, (Input, SignedIn, Busy)> {
+    ) -> ApiResult<Reply<TotpSetupView>, (Input, SignedIn, Busy, Limited)> {
         let password = Secret::new(body.0.password);
         let setup = auth::set_up_factor(auth, &caller, &origin, password).await?;
         Ok(Reply(setup.into()))
@@ -100,11 +103,12 @@ impl MfaApi {
     #[oai(path = "/mfa/totp/confirm", method = "post", operation_id = "confirmTotp")]
     async fn confirm(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         Enrolling(caller): Enrolling,
         origin: ClientOrigin,
         body: Json<ConfirmTotpRequest>,
-    ) -> ApiResult<Reply<RecoveryCodesView>, (Input, SignedIn, Conflict)> {
+    ) -> ApiResult<Reply<RecoveryCodesView>, (Input, SignedIn, Conflict, Limited)> {
         let code = Secret::new(body.0.code);
         let codes = auth::confirm_factor(auth, &caller, &origin, code).await?;
         Ok(Reply(codes.into()))
@@ -116,11 +120,12 @@ impl MfaApi {
     #[oai(path = "/mfa/totp/disable", method = "post", operation_id = "disableTotp")]
     async fn disable(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<BothFactorsRequest>,
-    ) -> ApiResult<NoContent, (Input, SignedIn, Conflict, Busy)> {
+    ) -> ApiResult<NoContent, (Input, SignedIn, Conflict, Busy, Limited)> {
         let (password, code) = body.0.read();
         auth::disable_factor(auth, &caller, &origin, password, code).await?;
         Ok(NoContent)
@@ -136,11 +141,12 @@ impl MfaApi {
     )]
     async fn replace_recovery_codes(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<BothFactorsRequest>,
-    ) -> ApiResult<Reply<RecoveryCodesView>, (Input, SignedIn, Conflict, Busy)> {
+    ) -> ApiResult<Reply<RecoveryCodesView>, (Input, SignedIn, Conflict, Busy, Limited)> {
         let (password, code) = body.0.read();
         let codes = auth::replace_recovery_codes(auth, &caller, &origin, password, code).await?;
         Ok(Reply(codes.into()))

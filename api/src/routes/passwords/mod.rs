@@ -18,8 +18,8 @@ use super::{
     auth::{SentView, address},
 };
 use crate::{
-    extract::{Bearer, ClientOrigin, InTenant, Json},
-    problem::{ApiResult, Busy, Input, SignedIn, Tenancy},
+    extract::{Bearer, ClientOrigin, InTenant, Json, Limit, Mail, SignIn, Token},
+    problem::{ApiResult, Busy, Input, Limited, SignedIn, Tenancy},
     reply::{Accepted, NoContent},
 };
 
@@ -34,11 +34,12 @@ impl PasswordsApi {
     #[oai(path = "/password/change", method = "post", operation_id = "changePassword")]
     async fn change_password(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<ChangePasswordRequest>,
-    ) -> ApiResult<NoContent, (Input, SignedIn, Busy)> {
+    ) -> ApiResult<NoContent, (Input, SignedIn, Busy, Limited)> {
         let ChangePasswordRequest {
             current_password,
             new_password,
@@ -55,13 +56,14 @@ impl PasswordsApi {
     #[oai(path = "/password/forgot", method = "post", operation_id = "forgotPassword")]
     async fn forgot_password(
         &self,
+        _limit: Limit<Mail>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         /// The tenant's id or slug; without it the host names the tenant
         #[oai(name = "X-Tenant-ID")]
         tenant: InTenant,
         body: Json<ForgotPasswordRequest>,
-    ) -> ApiResult<Accepted<ResetSentView>, (Input, Tenancy)> {
+    ) -> ApiResult<Accepted<ResetSentView>, (Input, Tenancy, Limited)> {
         auth::forgot_password(auth, &tenant, &origin, &address("/email", &body.email)?).await?;
         Ok(Accepted(ResetSentView::new()))
     }
@@ -73,10 +75,11 @@ impl PasswordsApi {
     #[oai(path = "/password/reset", method = "post", operation_id = "resetPassword")]
     async fn reset_password(
         &self,
+        _limit: Limit<Token>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         body: Json<ResetPasswordRequest>,
-    ) -> ApiResult<NoContent, (Input, Busy)> {
+    ) -> ApiResult<NoContent, (Input, Busy, Limited)> {
         let ResetPasswordRequest { token, new_password } = body.0;
         auth::reset_password(auth, &origin, &token, Secret::new(new_password)).await?;
         Ok(NoContent)
@@ -89,11 +92,12 @@ impl PasswordsApi {
     #[oai(path = "/email/change", method = "post", operation_id = "changeEmail")]
     async fn change_email(
         &self,
+        _limit: Limit<Mail>,
         Data(auth): Data<&Auth>,
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<ChangeEmailRequest>,
-    ) -> ApiResult<Accepted<SentView>, (Input, SignedIn, Busy)> {
+    ) -> ApiResult<Accepted<SentView>, (Input, SignedIn, Busy, Limited)> {
         let ChangeEmailRequest { new_email, password } = body.0;
         let new = address("/new_email", &new_email)?;
         let (tenant, password) = (&caller.account.tenant, Secret::new(password));
