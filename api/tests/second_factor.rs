@@ -567,6 +567,27 @@ async fn s16_who_must_have_a_factor_may_do_nothing_but_set_one_up() {
 }
 
 #[tokio::test]
+async fn s16_a_sign_in_that_races_an_enrolment_leaves_no_session_of_one_factor() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let mut access = text(&signed_in(&api, json!({})).await, "access_token");
+    for _ in 0..5 {
+        align(&bed);
+        let secret = text(&set_up(&api, &access).await, "secret");
+        let code = pyotp(&secret, bed.clock.now());
+        let logins = futures::future::join_all((0..20).map(|_| api.login("acme", ADA)));
+        let (_, confirmed) = tokio::join!(logins, confirm(&api, &access, &code));
+        confirmed.expect(200);
+        let of_one = "SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id
+            WHERE u.email = 'ada@example.com' AND s.revoked_at IS NULL AND s.methods = '{pwd}'";
+        assert_eq!(api.scalar(of_one).await, 0);
+        api.execute("DELETE FROM totp_factors; DELETE FROM lockouts")
+            .await;
+        access = text(&api.login("acme", ADA).await, "access_token");
+    }
+}
+
+#[tokio::test]
 async fn s16_a_role_can_require_a_factor() {
     let bed = TestBed::new().await;
     let api = Api::start(&bed).await;

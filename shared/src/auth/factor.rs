@@ -114,11 +114,10 @@ pub async fn confirm_factor(
         .context
         .change(tenant.id, Actor::from(principal), origin)
         .await?;
+    // Nobody signs in meanwhile: a session without the factor is there to be ended, or waits and finds it.
+    store::hold(&change.tx, tenant.id, principal.user).await?;
     let user = store::find(&change.tx, tenant.id, principal.user).await?;
     let user = user.ok_or(FactorError::SessionEnded)?;
-    if !store::hold_unchanged(&change.tx, tenant.id, &user).await? {
-        return Err(FactorError::SessionEnded);
-    }
     let Factors { active, pending } = mfa::hold(&change, user.id).await?;
     let pending = pending.ok_or(FactorError::NotPending)?;
     let proven = prove_code(change, tenant, &user, &pending, &Code::Totp(code)).await?;
@@ -127,8 +126,8 @@ pub async fn confirm_factor(
         .await?
         .ok_or(FactorError::SessionEnded)?;
     let codes = mfa::confirm(&change, &pending).await?;
-    let reason = RevokeReason::SecondFactorChanged;
-    session::revoke_all(&mut change, user.id, Some(principal.session), reason).await?;
+    let (except, reason) = (Some(principal.session), RevokeReason::SecondFactorChanged);
+    session::revoke_all(&mut change, user.id, except, reason).await?;
     note(
         &change,
         "mfa.enable",

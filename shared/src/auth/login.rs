@@ -70,7 +70,6 @@ impl From<PoolError> for LoginError {
 /// What is known before the password is looked at.
 struct Seen {
     user: Option<user::Model>,
-    enrolled: bool,
     device: Option<Known>,
     budget: Budget,
     locked: bool,
@@ -105,20 +104,14 @@ pub async fn login(
     if !matches {
         return refuse(auth, tenant, origin, &seen, true).await;
     }
-    let now = auth.context.clock.now();
-    let trusted_until = seen.device.as_ref().and_then(|device| device.trusted_until);
-    let trusted_device = policy::is_trusted(&tenant.settings.mfa, trusted_until, now);
-    let proven = Proven::Password {
-        enrolled: seen.enrolled,
-        trusted_device,
-    };
-    let next = policy::may_enter(user, tenant, proven);
-    // Only for who is told that the password is right: anyone else could see it in the time.
-    if next.is_ok() && verdict == (Verdict::Right { outdated: true }) {
-        rehash(auth, tenant.id, origin, user, request.password).await;
-    }
-    if next == Err(Denied::Barred) {
+    // Whether the account may be entered at all, before anything is told.
+    let door = policy::may_enter(user, tenant, Proven::BothFactors);
+    if door == Err(Denied::Barred) {
         return refuse(auth, tenant, origin, &seen, false).await;
+    }
+    // Only for who is told that the password is right: anyone else could see it in the time.
+    if verdict == (Verdict::Right { outdated: true }) {
+        rehash(auth, tenant.id, origin, user, request.password).await;
     }
     let change = auth
         .context
@@ -129,53 +122,77 @@ pub async fn login(
         drop(change);
         return refuse(auth, tenant, origin, &seen, false).await;
     }
-    match next {
+    if door == Err(Denied::EmailNotVerified) {
+        audit::record(&change, failure()).await?;
+        change.commit().await?;
+        return Err(LoginError::EmailNotVerified);
+    }
+    let right = RightPassword {
+        user,
+        device: seen.device.as_ref().map(|device| device.id),
+        device_label: request.device_label,
+    };
+    go_on(auth, change, tenant, right).await
+}
+
+/// Someone who has proven the first factor.
+struct RightPassword<'a> {
+    user: &'a user::Model,
+    device: Option<DeviceId>,
+    device_label: Option<String>,
+}
+
+/// Lets someone in, or asks for the second factor. Whether there is one, and whether the device is trusted with it, is
+/// read while the user's row is held: who sets one up at this moment ends this session, or is seen here.
+async fn go_on(
+    auth: &Auth,
+    change: Change<'_>,
+    tenant: &Tenant,
+    right: RightPassword<'_>,
+) -> Result<Entrance, LoginError> {
+    let RightPassword {
+        user,
+        device,
+        device_label,
+    } = right;
+    if !store::hold_unchanged(&change.tx, tenant.id, user).await? {
+        return Err(LoginError::InvalidCredentials);
+    }
+    let device = match device {
+        Some(id) => device::find(&change.tx, tenant.id, user.id, id, change.now).await?,
+        None => None,
+    };
+    let trusted_until = device.as_ref().and_then(|device| device.trusted_until);
+    let status = mfa::status(&change.tx, tenant.id, user.id).await?;
+    let proven = Proven::Password {
+        enrolled: status.confirmed_at.is_some(),
+        trusted_device: policy::is_trusted(&tenant.settings.mfa, trusted_until, change.now),
+    };
+    match policy::may_enter(user, tenant, proven) {
         Ok(Next::Enter) => {}
         Ok(Next::ProveSecondFactor) => {
-            let device = seen.device.as_ref().map(|device| device.id);
-            return ask(change, user, device, request.device_label).await;
+            let device = device.map(|device| device.id);
+            let mfa_token = challenge::ask(&change, user.id, device, device_label).await?;
+            change.commit().await?;
+            return Ok(Entrance::SecondFactor(Asked {
+                mfa_token,
+                expires_in: auth.context.config.tokens.mfa_ttl.as_secs(),
+                has_recovery_codes: status.recovery_codes > 0,
+            }));
         }
-        Err(_) => return turn_away(change).await,
+        Err(_) => return Err(LoginError::InvalidCredentials),
     }
     let entrant = Entrant {
         user: user.clone(),
         methods: vec![Method::Password],
-        device: seen.device,
-        device_label: request.device_label,
+        device,
+        device_label,
         trusted_until: None,
     };
     let signed_in = enter(auth, change, tenant, entrant).await?;
     signed_in
         .map(|signed_in| Entrance::SignedIn(Box::new(signed_in)))
         .ok_or(LoginError::InvalidCredentials)
-}
-
-/// Asks for the second factor.
-async fn ask(
-    change: Change<'_>,
-    user: &user::Model,
-    device: Option<DeviceId>,
-    device_label: Option<String>,
-) -> Result<Entrance, LoginError> {
-    if !store::hold_unchanged(&change.tx, change.tenant, user).await? {
-        return Err(LoginError::InvalidCredentials);
-    }
-    let status = mfa::status(&change.tx, change.tenant, user.id).await?;
-    let mfa_token = challenge::ask(&change, user.id, device, device_label).await?;
-    let expires_in = change.context.config.tokens.mfa_ttl.as_secs();
-    change.commit().await?;
-    Ok(Entrance::SecondFactor(Asked {
-        mfa_token,
-        expires_in,
-        has_recovery_codes: status.recovery_codes > 0,
-    }))
-}
-
-/// The password is right, the address yet to be proven.
-async fn turn_away(change: Change<'_>) -> Result<Entrance, LoginError> {
-    audit::record(&change, failure()).await?;
-    change.commit().await?;
-    Err(LoginError::EmailNotVerified)
 }
 
 async fn look(context: &Context, tenant: &Tenant, request: &Login) -> Result<Seen, LoginError> {
@@ -191,13 +208,8 @@ async fn look(context: &Context, tenant: &Tenant, request: &Login) -> Result<See
     };
     let budget = Budget::of(&context.config, tenant, credential);
     let locked = lockout::is_locked(&tx, tenant, &budget, now).await?;
-    let enrolled = match &user {
-        Some(user) => mfa::is_enrolled(&tx, tenant.id, user.id).await?,
-        None => false,
-    };
     Ok(Seen {
         user,
-        enrolled,
         device,
         budget,
         locked,

@@ -31,7 +31,7 @@ pub(super) async fn prove_code<'a>(
     let matches = right.is_some();
     if let Some(right) = right.filter(|_| !locked) {
         let method = right.method();
-        if mfa::spend(&change, factor, right).await? && lockout::clear(&change, &budget).await? {
+        if lockout::clear(&change, &budget).await? && mfa::spend(&change, factor, right).await? {
             return Ok(Some((change, method)));
         }
     }

@@ -63,7 +63,7 @@ impl MfaApi {
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<ReauthenticateRequest>,
-    ) -> ApiResult<Reply<AccessTokenView>, (Input, SignedIn, Busy, Limited)> {
+    ) -> ApiResult<Reply<AccessTokenView>, (Input, SignedIn, Limited, Busy)> {
         let (password, code) = body.0.read();
         let access = auth::reauthenticate(auth, &caller, &origin, password, code).await?;
         Ok(Reply(access.into()))
@@ -90,7 +90,7 @@ impl MfaApi {
         Enrolling(caller): Enrolling,
         origin: ClientOrigin,
         body: Json<SetUpTotpRequest>,
-    ) -> ApiResult<Reply<TotpSetupView>, (Input, SignedIn, Busy, Limited)> {
+    ) -> ApiResult<Reply<TotpSetupView>, (Input, SignedIn, Limited, Busy)> {
         let password = Secret::new(body.0.password);
         let setup = auth::set_up_factor(auth, &caller, &origin, password).await?;
         Ok(Reply(setup.into()))
@@ -125,7 +125,7 @@ impl MfaApi {
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<BothFactorsRequest>,
-    ) -> ApiResult<NoContent, (Input, SignedIn, Conflict, Busy, Limited)> {
+    ) -> ApiResult<NoContent, (Input, SignedIn, Conflict, Limited, Busy)> {
         let (password, code) = body.0.read();
         auth::disable_factor(auth, &caller, &origin, password, code).await?;
         Ok(NoContent)
@@ -146,7 +146,7 @@ impl MfaApi {
         Bearer(caller): Bearer,
         origin: ClientOrigin,
         body: Json<BothFactorsRequest>,
-    ) -> ApiResult<Reply<RecoveryCodesView>, (Input, SignedIn, Conflict, Busy, Limited)> {
+    ) -> ApiResult<Reply<RecoveryCodesView>, (Input, SignedIn, Conflict, Limited, Busy)> {
         let (password, code) = body.0.read();
         let codes = auth::replace_recovery_codes(auth, &caller, &origin, password, code).await?;
         Ok(Reply(codes.into()))

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use self::model::SessionView;
 use super::{Tag, page};
 use crate::{
-    extract::{Bearer, ClientOrigin},
+    extract::{Bearer, ClientOrigin, Enrolling},
     problem::{ApiResult, Failure, NotFound, Parameters, ProblemCode, SignedIn},
     reply::{List, NoContent, Ok as Reply},
 };
@@ -67,7 +67,7 @@ impl SessionsApi {
     async fn logout(
         &self,
         Data(auth): Data<&Auth>,
-        Bearer(caller): Bearer,
+        Enrolling(caller): Enrolling,
         origin: ClientOrigin,
     ) -> ApiResult<NoContent, SignedIn> {
         session::logout(&auth.context, &caller.principal, &origin).await?;
