@@ -4,9 +4,9 @@
 //! the new ones.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::Path,
 };
 
@@ -57,6 +57,8 @@ pub fn read(path: &Path) -> Result<SigningRing, KeyFileError> {
 /// # Errors
 /// See [`KeyFileError`]; the file is as it was then.
 pub fn rotate(path: &Path, new: SigningKey, keep: usize) -> Result<SigningRing, KeyFileError> {
+    // A link stays one.
+    let path = &fs::canonicalize(path)?;
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -64,10 +66,10 @@ pub fn rotate(path: &Path, new: SigningKey, keep: usize) -> Result<SigningRing, 
     let directory_file = File::open(directory)?;
     // Two operators at once take turns: none of their keys is lost.
     directory_file.lock()?;
-    let mode = fs::metadata(path)?.permissions().mode();
+    let as_before = fs::metadata(path)?;
     let ring = read(path)?.rotated(new, keep);
     let temporary = directory.join(format!(".{}.new", ring.current().id));
-    let written = write(&temporary, mode, ring.text().expose().as_bytes())
+    let written = write(&temporary, &as_before, ring.text().expose().as_bytes())
         .and_then(|()| fs::rename(&temporary, path))
         .and_then(|()| directory_file.sync_all());
     if written.is_err() {
@@ -78,13 +80,15 @@ pub fn rotate(path: &Path, new: SigningKey, keep: usize) -> Result<SigningRing, 
     Ok(ring)
 }
 
-fn write(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+/// The new file belongs to whom the old one did: the processes that read it may run as somebody else.
+fn write(path: &Path, as_before: &Metadata, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
+    fchown(&file, Some(as_before.uid()), Some(as_before.gid()))?;
+    file.set_permissions(as_before.permissions())?;
     file.sync_all()
 }

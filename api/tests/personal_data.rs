@@ -142,7 +142,7 @@ async fn furnish(api: &Api, tenant: Uuid) -> (Uuid, String) {
     api.execute(&format!(
         "UPDATE users SET pending_email = 'ada.byron@example.com' WHERE id = '{user}';
          INSERT INTO former_passwords VALUES (gen_random_uuid(), '{tenant}', '{user}', '$argon2id$canary', now());
-         INSERT INTO totp_factors VALUES (gen_random_uuid(), '{tenant}', '{user}', '\\xc0ffee', 7, now(), now());
+         INSERT INTO totp_factors VALUES (gen_random_uuid(), '{tenant}', '{user}', '\\xc0ffee', 7, now(), NULL);
          INSERT INTO recovery_codes VALUES ('\\xbeef', '{tenant}', '{user}', now());
          INSERT INTO mfa_challenges VALUES ('\\xf00d', '{tenant}', '{user}', NULL, 'Canary phone', now(), now() + interval '1 hour');
          INSERT INTO one_time_tokens VALUES

@@ -17,6 +17,8 @@ pub struct Principal {
     pub session: SessionId,
     /// When the user last proved to be that user.
     pub authenticated_at: DateTime<Utc>,
+    /// Whether that was proven by both factors.
+    pub both_factors: bool,
     /// What the caller may do.
     pub permissions: Permissions,
 }

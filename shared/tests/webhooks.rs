@@ -50,6 +50,7 @@ fn proof<P: Permission>(context: &Context, tenant: TenantId) -> Authorized<P> {
         user: UserId(context.uuid(now)),
         session: SessionId(context.uuid(now)),
         authenticated_at: now,
+        both_factors: false,
         permissions: [P::NAME].into_iter().collect(),
     };
     Authorized::prove(principal).unwrap()

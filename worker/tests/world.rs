@@ -51,6 +51,7 @@ impl World {
             user: UserId(self.context().uuid(self.context().clock.now())),
             session: SessionId(self.context().uuid(self.context().clock.now())),
             authenticated_at: self.context().clock.now(),
+            both_factors: false,
             permissions: [P::NAME].into_iter().collect(),
         };
         Authorized::prove(principal).unwrap()

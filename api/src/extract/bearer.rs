@@ -56,7 +56,9 @@ impl Admit for Recent {
         let Bearer(caller) = Bearer::admit(auth, caller)?;
         let max_age = auth.context.config.tokens.reauthentication_ttl;
         let recent_until = caller.principal.authenticated_at + max_age;
-        if recent_until < auth.context.clock.now() {
+        // Who has a second factor proves it too: a device that is trusted with it is not a proof.
+        let in_full = caller.principal.both_factors || !caller.account.enrolled;
+        if !in_full || recent_until < auth.context.clock.now() {
             return Err(Failure::stale_authentication(max_age));
         }
         Ok(Self(caller))

@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use super::{Auth, NewPasswordError, password::hash_new, register::announce};
+use super::{
+    Auth, NewPasswordError,
+    password::hash_new,
+    register::{announce, claim},
+};
 use crate::{
     audit::{self, Record},
     context::Change,
@@ -14,9 +18,8 @@ use crate::{
     principal::{Actor, Origin},
     rbac,
     secret::Secret,
-    session::{self, RevokeReason},
     signal::SignalKind,
-    tenant::ResolveError,
+    tenant::{ResolveError, TenantStatus},
     user::{Email, User, new_row, one_time, one_time::Purpose, store},
 };
 
@@ -68,7 +71,9 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
     let token = Token::parse(Kind::OneTime, &token).ok_or(AcceptError::InvalidToken)?;
     let email = invited_address(auth, &token).await?;
     let tenant = auth.tenants.get(token.tenant()).await?;
-    let tenant = tenant.ok_or(AcceptError::InvalidToken)?;
+    let tenant = tenant
+        .filter(|tenant| tenant.status == TenantStatus::Active)
+        .ok_or(AcceptError::InvalidToken)?;
     let password_hash = hash_new(auth, &tenant, &email, password).await?;
 
     let tenant = tenant.id;
@@ -124,10 +129,10 @@ async fn admit(change: &mut Change<'_>, user: user::Model) -> Result<user::Model
     change.actor = Actor::User(known.id);
     // Whoever registered here before proved nothing: the account is the reader's of this mail, with the password
     // that came with it.
-    store::take_over_unverified(&change.tx, change.tenant, known.id, &user).await?;
     if known.email_verified_at.is_none() {
-        session::revoke_all(change, known.id, None, RevokeReason::AccountTakenOver).await?;
+        claim(change, known.id).await?;
     }
+    store::take_over_unverified(&change.tx, change.tenant, known.id, &user).await?;
     store::verify_email(
         &change.tx,
         change.tenant,

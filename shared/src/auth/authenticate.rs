@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Account, Auth};
-use crate::{crypto::jwt::Claims, error::Internal, principal::Principal};
+use crate::{crypto::jwt::Claims, error::Internal, principal::Principal, session};
 
 /// Someone whose credential was checked on this very request.
 #[derive(Clone, Debug)]
@@ -42,6 +42,7 @@ pub async fn authenticate(auth: &Auth, token: &str) -> Result<Caller, Authentica
         user: claims.sub,
         session: claims.sid,
         authenticated_at: DateTime::from_timestamp(claims.auth_time, 0).unwrap_or_default(),
+        both_factors: claims.acr == session::BOTH_FACTORS,
         permissions: account.permissions.clone(),
     };
     Ok(Caller { principal, account })

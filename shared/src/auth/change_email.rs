@@ -56,7 +56,12 @@ pub async fn change_email(
         return Err(ChangeEmailError::Unchanged);
     }
     evenly(async {
-        if !auth.context.limits.may_mail(tenant.id, new.canonical()).await {
+        if !auth
+            .context
+            .limits
+            .may_mail(tenant.id, "change_email", new.canonical())
+            .await
+        {
             return Ok(());
         }
         let mut change = auth

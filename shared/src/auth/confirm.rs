@@ -1,7 +1,10 @@
 //! The password once more, from someone who is signed in: before whatever could take the account away.
 
 use super::{Auth, LoginError};
+use serde_json::json;
+
 use crate::{
+    audit::{self, Outcome, Record},
     entity::user,
     lockout::{self, Budget, Credential},
     principal::{Actor, Origin, Principal},
@@ -44,6 +47,13 @@ pub(crate) async fn confirm_password(
         return Ok(user);
     }
     lockout::fail(&mut change, tenant, &budget, Some(&user), !matches).await?;
+    let record = Record {
+        action: "user.confirm_password",
+        target: Some(("user", user.id.0)),
+        outcome: Outcome::Failure,
+        detail: json!({}),
+    };
+    audit::record(&change, record).await?;
     change.commit().await?;
     Err(LoginError::InvalidCredentials)
 }

@@ -62,7 +62,7 @@ pub(super) async fn enter(
     let entry = Entry {
         user: user.id,
         methods,
-        device: device.map(|known| known.id),
+        device: Some(device_id),
         device_label,
     };
     let session = session::begin(&mut change, &tenant.settings.sessions, entry).await?;

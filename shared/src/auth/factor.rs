@@ -43,6 +43,9 @@ pub enum FactorError {
     /// The tenant wants one of this user.
     #[error("the tenant requires a second factor")]
     Required,
+    /// The session has not proven the factor that would be replaced.
+    #[error("the present factor must be proven first")]
+    Unproven,
     /// The session ended meanwhile.
     #[error("the session has ended")]
     SessionEnded,
@@ -88,6 +91,10 @@ pub async fn set_up_factor(
 ) -> Result<Setup, FactorError> {
     let tenant = &caller.account.tenant;
     refuse_where_off(tenant)?;
+    // Whoever knows the password alone must not put a factor in the place of the owner's.
+    if caller.account.enrolled && !caller.principal.both_factors {
+        return Err(FactorError::Unproven);
+    }
     let (change, user) = with_password(auth, caller, origin, password).await?;
     let branding = &tenant.settings.branding;
     let issuer = branding.product_name.as_deref().unwrap_or(&tenant.name);

@@ -55,6 +55,10 @@ pub struct ActiveToken {
     pub expires_at: DateTime<Utc>,
     /// When its user last proved a credential.
     pub authenticated_at: DateTime<Utc>,
+    /// How: `amr` (RFC 8176), of an access token.
+    pub methods: Vec<String>,
+    /// How strongly: `acr`, of an access token.
+    pub level: Option<String>,
 }
 
 /// What the token is worth in the caller's tenant; nothing for one that counts no more, or never did.
@@ -81,13 +85,14 @@ async fn access_token(auth: &Auth, tenant: TenantId, token: &str) -> Result<Opti
         Err(AuthenticateError::InvalidToken) => return Ok(None),
         Err(AuthenticateError::Internal(error)) => return Err(error),
     };
-    if claims.tid != tenant {
+    // Who must set up a second factor first is let in nowhere else.
+    if claims.tid != tenant || account.must_enrol() {
         return Ok(None);
     }
     let tx = auth.context.postgres.tenant(tenant).await?;
     let session = session::find_live(&tx, tenant, claims.sid, now).await?;
     let time = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    Ok(session.map(|session| ActiveToken {
+    Ok(session.map(|_| ActiveToken {
         kind: TokenKind::Access,
         tenant,
         session: claims.sid,
@@ -98,7 +103,9 @@ async fn access_token(auth: &Auth, tenant: TenantId, token: &str) -> Result<Opti
         audience: claims.aud,
         issued_at: time(claims.iat),
         expires_at: time(claims.exp),
-        authenticated_at: session.authenticated_at.unwrap_or(session.created_at),
+        authenticated_at: time(claims.auth_time),
+        methods: claims.amr,
+        level: Some(claims.acr),
     }))
 }
 
@@ -129,6 +136,8 @@ async fn refresh_token(auth: &Auth, token: &Token) -> Result<Option<ActiveToken>
             issued_at: found.issued_at,
             expires_at: found.expires_at,
             authenticated_at: found.authenticated_at,
+            methods: Vec::new(),
+            level: None,
         }
     }))
 }

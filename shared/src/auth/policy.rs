@@ -93,7 +93,13 @@ pub fn is_trusted(policy: &MfaPolicy, until: Option<DateTime<Utc>>, now: DateTim
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
+    use crate::{
+        id::{TenantId, UserId},
+        tenant::Settings,
+    };
 
     fn policy(requirement: MfaRequirement, remember_device_days: u16) -> MfaPolicy {
         MfaPolicy {
@@ -130,5 +136,60 @@ mod tests {
         assert!(!is_trusted(&of(30), until, now + TimeDelta::days(30)));
         assert!(!is_trusted(&of(30), None, now));
         assert_eq!(trust(&of(0), now), None);
+    }
+
+    #[test]
+    fn s16_one_function_decides_for_every_way_in() {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let tenant = Tenant {
+            id: TenantId(Uuid::from_u128(1)),
+            slug: "acme".to_owned(),
+            name: "Acme".to_owned(),
+            status: TenantStatus::Active,
+            settings: Settings::default(),
+            created_at: now,
+            updated_at: now,
+        };
+        let user = user::Model {
+            id: UserId(Uuid::from_u128(2)),
+            tenant_id: tenant.id,
+            email: "ada@example.com".to_owned(),
+            email_canonical: "ada@example.com".to_owned(),
+            name: None,
+            password_hash: String::new(),
+            status: UserStatus::Active,
+            email_verified_at: Some(now),
+            pending_email: None,
+            password_changed_at: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let password = |enrolled, trusted_device| Proven::Password {
+            enrolled,
+            trusted_device,
+        };
+        let enter = |proven| may_enter(&user, &tenant, proven);
+        assert_eq!(enter(password(false, false)), Ok(Next::Enter));
+        assert_eq!(enter(password(true, false)), Ok(Next::ProveSecondFactor));
+        assert_eq!(enter(password(true, true)), Ok(Next::Enter));
+
+        let mut disabled = user.clone();
+        disabled.status = UserStatus::Disabled;
+        let mut unproven = user.clone();
+        unproven.email_verified_at = None;
+        let mut foreign = user.clone();
+        foreign.tenant_id = TenantId(Uuid::from_u128(3));
+        let mut suspended = tenant.clone();
+        suspended.status = TenantStatus::Suspended;
+        for proven in [password(false, false), Proven::BothFactors, Proven::Session] {
+            assert_eq!(enter(proven), Ok(Next::Enter));
+            assert_eq!(may_enter(&disabled, &tenant, proven), Err(Denied::Barred));
+            assert_eq!(may_enter(&foreign, &tenant, proven), Err(Denied::Barred));
+            assert_eq!(may_enter(&user, &suspended, proven), Err(Denied::Barred));
+            assert_eq!(
+                may_enter(&unproven, &tenant, proven),
+                Err(Denied::EmailNotVerified)
+            );
+        }
     }
 }

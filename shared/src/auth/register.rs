@@ -6,13 +6,18 @@ use super::{Auth, NewPasswordError, evenly::evenly, password::hash_new};
 use crate::{
     audit::{self, Record},
     context::Change,
+    device,
     entity::user,
     error::{Internal, internal_variant},
+    id::UserId,
     mail::{self, Letter, To},
+    mfa,
     outbox::{self, EventType},
     principal::{Actor, Origin},
     rbac::{self, Builtin},
     secret::Secret,
+    session::{self, RevokeReason},
+    signal::SignalKind,
     tenant::{EmailVerification, Registration, Tenant},
     user::{Email, User, new_row, one_time, one_time::Purpose, store},
 };
@@ -80,7 +85,13 @@ pub async fn register(
     evenly(async {
         let must_verify = tenant.settings.email_verification == EmailVerification::Required;
         // Without its mail an attempt proves nothing, so it leaves nothing behind.
-        if must_verify && !auth.context.limits.may_mail(tenant.id, email.canonical()).await {
+        if must_verify
+            && !auth
+                .context
+                .limits
+                .may_mail(tenant.id, "verify", email.canonical())
+                .await
+        {
             return Ok(Registered::VerificationSent);
         }
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
@@ -143,6 +154,17 @@ pub(super) async fn send_verification(
     Ok(())
 }
 
+/// An account whose address nobody has proven is claimed by someone else, or by its owner at last: whatever was begun
+/// with it ends, its second factor and its devices included.
+pub(super) async fn claim(change: &mut Change<'_>, user: UserId) -> Result<(), Internal> {
+    store::hold(&change.tx, change.tenant, user).await?;
+    mfa::remove(change, user).await?;
+    device::forget_all(&change.tx, change.tenant, user).await?;
+    session::revoke_all(change, user, None, RevokeReason::AccountTakenOver).await?;
+    change.signal(SignalKind::AccountChanged, user.0).await?;
+    Ok(())
+}
+
 /// The address has an account. If it is proven, its owner hears of the attempt, whose password is forgotten. If
 /// not, nobody has a claim to it yet: the mail proves the newest attempt, so that attempt's password counts, and no
 /// earlier token or password does.
@@ -150,6 +172,7 @@ async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model)
     let known = store::find_by_email(&change.tx, tenant.id, &attempt.email_canonical).await?;
     let Some(known) = known else { return Ok(()) };
     if known.email_verified_at.is_none() {
+        claim(change, known.id).await?;
         store::take_over_unverified(&change.tx, tenant.id, known.id, attempt).await?;
         send_verification(change, tenant, &known).await?;
     } else {

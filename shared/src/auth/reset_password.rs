@@ -9,6 +9,7 @@ use super::{
     Auth, NewPasswordError,
     evenly::evenly,
     password::{Replacement, hash_replacement, replace},
+    register::claim,
     verify::announce_verified,
 };
 use crate::{
@@ -55,7 +56,12 @@ pub async fn forgot_password(
     email: &Email,
 ) -> Result<(), Internal> {
     evenly(async {
-        if !auth.context.limits.may_mail(tenant.id, email.canonical()).await {
+        if !auth
+            .context
+            .limits
+            .may_mail(tenant.id, "reset", email.canonical())
+            .await
+        {
             return Ok(());
         }
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
@@ -142,6 +148,7 @@ async fn account_of(auth: &Auth, tenant: &Tenant, token: &Token) -> Result<user:
 /// not proven yet, it is now.
 async fn tell(change: &mut Change<'_>, tenant: &Tenant, user: &user::Model) -> Result<(), Internal> {
     if user.email_verified_at.is_none() {
+        claim(change, user.id).await?;
         store::verify_email(&change.tx, tenant.id, user.id, &user.email_canonical, change.now).await?;
         announce_verified(change, user).await?;
     }

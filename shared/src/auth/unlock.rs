@@ -13,7 +13,7 @@ use crate::{
     lockout,
     permission::{Authorized, UsersWrite},
     principal::{Actor, Origin},
-    tenant::{ResolveError, Tenant},
+    tenant::{ResolveError, Tenant, TenantStatus},
     user::{one_time, one_time::Purpose, store},
 };
 
@@ -88,7 +88,7 @@ async fn lift(change: &Change<'_>, tenant: &Tenant, user: &user::Model) -> Resul
 
 async fn tenant(auth: &Auth, id: TenantId) -> Result<Option<Arc<Tenant>>, UnlockError> {
     match auth.tenants.get(id).await {
-        Ok(tenant) => Ok(tenant),
+        Ok(tenant) => Ok(tenant.filter(|tenant| tenant.status == TenantStatus::Active)),
         Err(ResolveError::Internal(error)) => Err(error.into()),
         Err(_) => Ok(None),
     }

@@ -100,7 +100,12 @@ pub async fn resend_verification(
     email: &Email,
 ) -> Result<(), Internal> {
     evenly(async {
-        if !auth.context.limits.may_mail(tenant.id, email.canonical()).await {
+        if !auth
+            .context
+            .limits
+            .may_mail(tenant.id, "verify", email.canonical())
+            .await
+        {
             return Ok(());
         }
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;

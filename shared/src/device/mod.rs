@@ -93,6 +93,11 @@ pub(crate) async fn distrust(tx: &Tx, tenant: TenantId, user: UserId) -> Result<
     store::distrust(tx, tenant, user).await
 }
 
+/// Forgets every device of the user.
+pub(crate) async fn forget_all(tx: &Tx, tenant: TenantId, user: UserId) -> Result<(), DbErr> {
+    store::delete_all(tx, tenant, user).await
+}
+
 /// Every device of the user, remembered or expired.
 pub(crate) async fn of_user(tx: &Tx, tenant: TenantId, user: UserId) -> Result<Vec<DeviceId>, DbErr> {
     store::of_user(tx, tenant, user).await

@@ -100,13 +100,16 @@ pub(super) async fn find_by_id(
     }))
 }
 
-/// Deletes all but the user's `keep` devices that were seen last.
+/// Deletes all but the user's `keep` devices that were seen last. What another sign-in deletes at this moment is left to
+/// it: two that wait for each other's rows would deadlock.
 pub(super) async fn delete_beyond(tx: &Tx, tenant: TenantId, user: UserId, keep: i64) -> Result<(), DbErr> {
     tx.execute_raw(raw_sql!(
         Postgres,
         "DELETE FROM devices WHERE tenant_id = {tenant} AND id IN (
-             SELECT id FROM devices WHERE tenant_id = {tenant} AND user_id = {user}
-             ORDER BY last_seen_at DESC, id DESC OFFSET {keep})"
+             SELECT id FROM devices WHERE tenant_id = {tenant} AND id IN (
+                 SELECT id FROM devices WHERE tenant_id = {tenant} AND user_id = {user}
+                 ORDER BY last_seen_at DESC, id DESC OFFSET {keep})
+             FOR UPDATE SKIP LOCKED)"
     ))
     .await
     .map(drop)
@@ -175,4 +178,13 @@ pub(super) async fn delete(tx: &Tx, tenant: TenantId, user: UserId, id: DeviceId
         ))
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn delete_all(tx: &Tx, tenant: TenantId, user: UserId) -> Result<(), DbErr> {
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "DELETE FROM devices WHERE tenant_id = {tenant} AND user_id = {user}"
+    ))
+    .await
+    .map(drop)
 }

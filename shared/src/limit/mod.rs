@@ -138,8 +138,8 @@ impl Limits {
 
     /// Whether another mail may go to the address because a stranger has asked for it. Asked alike for addresses with
     /// and without an account; whoever asked is not told.
-    pub async fn may_mail(&self, tenant: TenantId, canonical_address: &str) -> bool {
-        let subject = Subject::Account(tenant, canonical_address);
+    pub async fn may_mail(&self, tenant: TenantId, purpose: &'static str, canonical_address: &str) -> bool {
+        let subject = Subject::Account(tenant, purpose, canonical_address);
         // Where mail is closed without Redis, no request comes as far as this.
         let verdict = self.judge(Class::Mail, &[subject]).await;
         verdict.is_ok_and(|verdict| verdict.refused_for().is_none())

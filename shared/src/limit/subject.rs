@@ -18,8 +18,9 @@ pub enum Subject<'a> {
     Address(IpAddr),
     /// All clients of a tenant.
     Tenant(TenantId),
-    /// The canonical e-mail address in a tenant, whether or not it has an account.
-    Account(TenantId, &'a str),
+    /// What is done by mail with the canonical e-mail address in a tenant, whether or not it has an account. Each purpose
+    /// by itself: who uses one up takes nothing from another.
+    Account(TenantId, &'static str, &'a str),
 }
 
 /// The kind of a subject.
@@ -58,7 +59,12 @@ impl Subject<'_> {
         let tag = match self {
             Self::Address(address) => tag(&[b"address", network(*address).to_string().as_bytes()]),
             Self::Tenant(tenant) => tag(&[b"tenant", tenant.0.as_bytes()]),
-            Self::Account(tenant, email) => tag(&[b"account", tenant.0.as_bytes(), email.as_bytes()]),
+            Self::Account(tenant, purpose, email) => tag(&[
+                b"account",
+                tenant.0.as_bytes(),
+                purpose.as_bytes(),
+                email.as_bytes(),
+            ]),
         };
         URL_SAFE_NO_PAD.encode(&tag[..NAME_BYTES])
     }

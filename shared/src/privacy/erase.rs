@@ -39,7 +39,11 @@ pub(super) async fn subject(
     Ok(Subject {
         tenant: tenant.id,
         user: user.id,
-        address: user.email_canonical.clone(),
+        // What is sent to an address concerns its owner; who has not proven to be that reads and ends none of it.
+        address: user
+            .email_verified_at
+            .map(|_| user.email_canonical.clone())
+            .unwrap_or_default(),
         credentials: budgets
             .iter()
             .map(|budget| budget.credential().to_vec())

@@ -31,7 +31,7 @@ pub use self::{
     service::{SessionError, SessionInfo, end, list, logout, logout_all},
 };
 pub(crate) use self::{
-    proof::{prove_again, second_factor_added},
+    proof::{BOTH_FACTORS, prove_again, second_factor_added},
     rotation::{hold, rotate},
     service::{find_live, find_refreshable},
 };

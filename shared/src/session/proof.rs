@@ -8,6 +8,10 @@ use sea_orm::DbErr;
 use super::{Method, store};
 use crate::{context::Change, id::SessionId};
 
+/// The claim `acr` of who has proven both factors: a level of NIST SP 800-63B section 4.
+pub(crate) const BOTH_FACTORS: &str = "aal2";
+const ONE_FACTOR: &str = "aal1";
+
 /// How and when the user of a session proved to be that user.
 #[derive(Clone, Debug)]
 pub struct Proof {
@@ -35,7 +39,11 @@ impl Proof {
 
     /// The claim `acr`: the level of NIST SP 800-63B section 4.
     pub(crate) fn acr(&self) -> &'static str {
-        if self.is_of_two_factors() { "aal2" } else { "aal1" }
+        if self.is_of_two_factors() {
+            BOTH_FACTORS
+        } else {
+            ONE_FACTOR
+        }
     }
 
     fn is_of_two_factors(&self) -> bool {

@@ -5,13 +5,14 @@
 //! and it is never stored in clear. A token that comes back later was copied: its family ends (RFC 9700 section
 //! 4.14.2).
 //!
-//! While the account's password is locked, a refresh is refused and uses nothing up: whoever waits can go on.
+//! A lock holds here too, and uses nothing up: whoever waits can go on. It is the lock of the session's own device;
+//! what strangers fail elsewhere signs nobody out.
 
 use super::{
     Live, RevokeReason,
     lifetime::Lifetime,
     revoke,
-    tokens::{self, Found, Lock},
+    tokens::{self, Found},
 };
 use crate::{
     context::Change,
@@ -83,7 +84,7 @@ pub(crate) async fn rotate(
     let lifetime = Lifetime::of(settings, &tenant.settings.sessions);
     let ends_at = found.ends_at(&lifetime);
     let refresh_expires_at = lifetime.idle_until(change.now).min(ends_at);
-    let lock = lock(change, tenant, found)?;
+    let credential = credential(change, tenant, found)?;
 
     let successor = if let Some(used_at) = found.used_at {
         let grace = chrono::TimeDelta::from_std(settings.refresh_grace).unwrap_or_default();
@@ -91,13 +92,13 @@ pub(crate) async fn rotate(
             revoke(change, found.session, RevokeReason::RefreshTokenReuse).await?;
             return Ok(Rotated::Reused(found.user.id));
         }
-        known_successor(change, &lock, token).await?
+        known_successor(change, &credential, token).await?
     } else {
         if found.usable_until(&lifetime) <= change.now {
             return Err(RefreshError::Invalid);
         }
         let successor = token.successor(change.context.config.secrets.data_keys.current());
-        if !tokens::replace(change, &lock, token, &successor, refresh_expires_at).await? {
+        if !tokens::replace(change, &credential, token, &successor, refresh_expires_at).await? {
             return Err(RefreshError::Invalid);
         }
         successor
@@ -112,20 +113,26 @@ pub(crate) async fn rotate(
     }))
 }
 
-fn lock(change: &Change<'_>, tenant: &Tenant, found: &Found) -> Result<Lock, Internal> {
+/// What the failures are counted under that lock this session: those of its device, or, where that was forgotten, of
+/// the account.
+fn credential(change: &Change<'_>, tenant: &Tenant, found: &Found) -> Result<Vec<u8>, Internal> {
     let email = Email::parse(&found.user.email).map_err(Internal::fault)?;
-    let budget = Budget::of(&change.context.config, tenant, Credential::Password(&email));
-    Ok(Lock {
-        credential: budget.credential().to_vec(),
-        known_device: found.device.is_some(),
-    })
+    let credential = found
+        .device
+        .map_or(Credential::Password(&email), Credential::Device);
+    let budget = Budget::of(&change.context.config, tenant, credential);
+    Ok(budget.credential().to_vec())
 }
 
 /// The successor that was handed out before; with whichever key of the ring it was computed.
-async fn known_successor(change: &Change<'_>, lock: &Lock, token: &Token) -> Result<Token, RefreshError> {
+async fn known_successor(
+    change: &Change<'_>,
+    credential: &[u8],
+    token: &Token,
+) -> Result<Token, RefreshError> {
     for key in change.context.config.secrets.data_keys.iter() {
         let successor = token.successor(key);
-        if tokens::is_known(change, lock, &successor).await? {
+        if tokens::is_known(change, credential, &successor).await? {
             return Ok(successor);
         }
     }

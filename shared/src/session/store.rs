@@ -129,7 +129,7 @@ pub(super) async fn revoke_beyond(
                AND s.id <> {newest}
                AND EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
                              AND t.used_at IS NULL AND t.expires_at > {now})
-             ORDER BY s.created_at DESC, s.id DESC OFFSET {others})
+             ORDER BY s.created_at DESC, s.id DESC OFFSET {others} FOR NO KEY UPDATE OF s)
          RETURNING id"
     ))
     .all(tx)

@@ -87,10 +87,11 @@ pub(super) async fn find(
         .query_one_raw(raw_sql!(
             Postgres,
             "SELECT u.*, t.session_id, t.used_at, t.created_at AS issued_at, t.expires_at AS token_expires_at,
-                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.methods, s.device_id
+                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.methods, d.id AS device_id
              FROM refresh_tokens t
              JOIN sessions s ON s.tenant_id = t.tenant_id AND s.id = t.session_id
              JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+             LEFT JOIN devices d ON d.tenant_id = s.tenant_id AND d.id = s.device_id
              WHERE t.tenant_id = {tenant} AND t.hash = {hash} AND s.revoked_at IS NULL AND s.expires_at > {now}
                AND u.status = {active}"
         ))
@@ -112,10 +113,11 @@ pub(super) async fn hold(
         .query_one_raw(raw_sql!(
             Postgres,
             "SELECT u.*, t.session_id, t.used_at, t.created_at AS issued_at, t.expires_at AS token_expires_at,
-                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.methods, s.device_id
+                    s.created_at AS began_at, s.expires_at AS session_expires_at, s.authenticated_at, s.methods, d.id AS device_id
              FROM refresh_tokens t
              JOIN sessions s ON s.tenant_id = t.tenant_id AND s.id = t.session_id
              JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+             LEFT JOIN devices d ON d.tenant_id = s.tenant_id AND d.id = s.device_id
              WHERE t.tenant_id = {tenant} AND t.hash = {hash} AND s.revoked_at IS NULL AND s.expires_at > {now}
                AND u.status = {active}
              FOR SHARE OF u FOR NO KEY UPDATE OF s, t"
@@ -124,26 +126,18 @@ pub(super) async fn hold(
     row.as_ref().map(Found::read).transpose()
 }
 
-/// What of an account's lock a refresh has to heed.
-pub(super) struct Lock {
-    /// The account's password budget.
-    pub(super) credential: Vec<u8>,
-    /// The session began on a device that had signed in before, which no stranger's failures lock out.
-    pub(super) known_device: bool,
-}
-
 /// Marks the token as used, puts its successor in its place and stamps the session: all of it or, if the token was
 /// used already or the account is locked, nothing. Of many callers at once, one is told that it did.
 pub(super) async fn replace(
     change: &Change<'_>,
-    lock: &Lock,
+    credential: &[u8],
     token: &Token,
     successor: &Token,
     expires_at: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
     let (tenant, now) = (change.tenant, change.now);
     let (hash, next) = (token.hash(), successor.hash());
-    let (credential, known_device) = (lock.credential.clone(), lock.known_device);
+    let credential = credential.to_vec();
     let row = change
         .tx
         .query_one_raw(raw_sql!(
@@ -151,9 +145,9 @@ pub(super) async fn replace(
             "WITH used AS (
                  UPDATE refresh_tokens SET used_at = {now}
                  WHERE tenant_id = {tenant} AND hash = {hash} AND used_at IS NULL AND expires_at > {now}
-                   AND ({known_device} OR NOT EXISTS (
+                   AND NOT EXISTS (
                        SELECT 1 FROM lockouts
-                       WHERE tenant_id = {tenant} AND credential = {credential} AND locked_until > {now}))
+                       WHERE tenant_id = {tenant} AND credential = {credential} AND locked_until > {now})
                  RETURNING session_id),
              successor AS (
                  INSERT INTO refresh_tokens (hash, tenant_id, session_id, created_at, expires_at)
@@ -168,18 +162,22 @@ pub(super) async fn replace(
 }
 
 /// Whether the successor was made before, and no lock forbids to say it again.
-pub(super) async fn is_known(change: &Change<'_>, lock: &Lock, successor: &Token) -> Result<bool, DbErr> {
+pub(super) async fn is_known(
+    change: &Change<'_>,
+    credential: &[u8],
+    successor: &Token,
+) -> Result<bool, DbErr> {
     let (tenant, now, hash) = (change.tenant, change.now, successor.hash());
-    let (credential, known_device) = (lock.credential.clone(), lock.known_device);
+    let credential = credential.to_vec();
     let row = change
         .tx
         .query_one_raw(raw_sql!(
             Postgres,
             "SELECT 1 AS known FROM refresh_tokens
              WHERE tenant_id = {tenant} AND hash = {hash}
-               AND ({known_device} OR NOT EXISTS (
+               AND NOT EXISTS (
                    SELECT 1 FROM lockouts
-                   WHERE tenant_id = {tenant} AND credential = {credential} AND locked_until > {now}))"
+                   WHERE tenant_id = {tenant} AND credential = {credential} AND locked_until > {now})"
         ))
         .await?;
     Ok(row.is_some())

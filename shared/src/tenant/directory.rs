@@ -1,6 +1,12 @@
 //! Finding the tenant of a request, from memory where possible.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use moka::sync::Cache;
 
@@ -47,6 +53,7 @@ internal_variant!(ResolveError: Internal sea_orm::DbErr serde_json::Error);
 pub struct Directory {
     context: Context,
     known: Cache<Name, Option<Arc<Tenant>>>,
+    changes: Arc<AtomicU64>,
 }
 
 impl Directory {
@@ -58,8 +65,13 @@ impl Directory {
             .time_to_live(LIFETIME)
             .support_invalidation_closures()
             .build();
-        forget_on_change(&known, &context.signals);
-        Self { context, known }
+        let changes = Arc::new(AtomicU64::new(0));
+        forget_on_change(&known, &changes, &context.signals);
+        Self {
+            context,
+            known,
+            changes,
+        }
     }
 
     /// The tenant that the header and the host name, or else the default one.
@@ -141,6 +153,7 @@ impl Directory {
         if let Some(known) = self.known.get(&name) {
             return Ok(known);
         }
+        let changes = self.changes.load(Ordering::Acquire);
         let tx = self
             .context
             .postgres
@@ -152,15 +165,19 @@ impl Directory {
             Name::Domain(domain) => store::find_by_domain(&tx, domain).await?,
         };
         let tenant = row.map(Tenant::try_from).transpose()?.map(Arc::new);
-        self.known.insert(name, tenant.clone());
+        // What was being read while a change came in is used once and not remembered.
+        if self.changes.load(Ordering::Acquire) == changes {
+            self.known.insert(name, tenant.clone());
+        }
         Ok(tenant)
     }
 }
 
-fn forget_on_change(known: &Cache<Name, Option<Arc<Tenant>>>, signals: &Signals) {
-    let known = known.clone();
+fn forget_on_change(known: &Cache<Name, Option<Arc<Tenant>>>, changes: &Arc<AtomicU64>, signals: &Signals) {
+    let (known, changes) = (known.clone(), Arc::clone(changes));
     signals.listen(move |signal| {
         if signal.kind == SignalKind::TenantChanged {
+            changes.fetch_add(1, Ordering::AcqRel);
             let changed = signal.tenant;
             let concerned = move |_: &Name, tenant: &Option<Arc<Tenant>>| {
                 // A name that was nobody's may be this tenant's now.

@@ -34,7 +34,12 @@ impl Email {
         let local: String = local.nfkc().collect();
         let domain = idna::domain_to_ascii(domain.trim_end_matches('.')).map_err(|_| InvalidEmail)?;
         let written = format!("{local}@{domain}");
-        let local: String = local.chars().flat_map(char::to_lowercase).nfkc().collect();
+        // A final sigma is the same letter as any other.
+        let folded = local
+            .chars()
+            .flat_map(char::to_lowercase)
+            .map(|c| if c == 'ς' { 'σ' } else { c });
+        let local: String = folded.nfkc().collect();
         let canonical = format!("{local}@{domain}");
         let options = Options::default().without_display_text().without_domain_literal();
         EmailAddress::parse_with_options(&canonical, options).map_err(|_| InvalidEmail)?;
@@ -76,6 +81,7 @@ mod tests {
         ] {
             assert_eq!(canonical(text), ada, "{text}");
         }
+        assert_eq!(canonical("αλεξης@a.example"), canonical("ΑΛΕΞΗΣ@a.example"));
         // A precomposed letter and a letter with a combining accent.
         assert_eq!(
             canonical("ren\u{e9}@a.example"),

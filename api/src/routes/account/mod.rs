@@ -67,10 +67,11 @@ impl AccountApi {
     #[oai(path = "/me/export", method = "get", operation_id = "exportMe")]
     async fn export(
         &self,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         Recent(caller): Recent,
         origin: ClientOrigin,
-    ) -> ApiResult<ExportReply, SignedIn> {
+    ) -> ApiResult<ExportReply, (SignedIn, Limited)> {
         let (context, tenant) = (&auth.context, &caller.account.tenant);
         let document = privacy::export(context, tenant, &caller.principal, &origin).await?;
         Ok(ExportReply(document.ok_or_else(gone)?))

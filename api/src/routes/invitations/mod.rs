@@ -13,7 +13,7 @@ use super::{
     passwords::error::new_password,
 };
 use crate::{
-    extract::{ClientOrigin, Json, Limit, Token},
+    extract::{ClientOrigin, Json, Limit, SignIn},
     problem::{ApiResult, Busy, Failure, Input, Limited},
     reply::Created,
 };
@@ -50,7 +50,7 @@ impl InvitationsApi {
     #[oai(path = "/accept", method = "post", operation_id = "acceptInvitation")]
     async fn accept(
         &self,
-        _limit: Limit<Token>,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         body: Json<AcceptRequest>,

@@ -18,7 +18,7 @@ use super::{
     auth::{SentView, address},
 };
 use crate::{
-    extract::{Bearer, ClientOrigin, InTenant, Json, Limit, Mail, SignIn, Token},
+    extract::{Bearer, ClientOrigin, InTenant, Json, Limit, Mail, SignIn},
     problem::{ApiResult, Busy, Input, Limited, SignedIn, Tenancy},
     reply::{Accepted, NoContent},
 };
@@ -75,7 +75,7 @@ impl PasswordsApi {
     #[oai(path = "/password/reset", method = "post", operation_id = "resetPassword")]
     async fn reset_password(
         &self,
-        _limit: Limit<Token>,
+        _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         body: Json<ResetPasswordRequest>,

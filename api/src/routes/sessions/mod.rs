@@ -53,7 +53,7 @@ impl SessionsApi {
     async fn end(
         &self,
         Data(auth): Data<&Auth>,
-        Bearer(caller): Bearer,
+        Enrolling(caller): Enrolling,
         origin: ClientOrigin,
         /// The session
         id: Path<Uuid>,
@@ -81,7 +81,7 @@ impl SessionsApi {
     async fn logout_all(
         &self,
         Data(auth): Data<&Auth>,
-        Bearer(caller): Bearer,
+        Enrolling(caller): Enrolling,
         origin: ClientOrigin,
     ) -> ApiResult<NoContent, SignedIn> {
         session::logout_all(&auth.context, &caller.principal, &origin).await?;

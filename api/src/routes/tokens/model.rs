@@ -92,6 +92,11 @@ pub(super) struct ActiveView {
     exp: i64,
     /// When the user last proved a credential.
     auth_time: i64,
+    /// How (RFC 8176); empty for a refresh token.
+    amr: Vec<String>,
+    /// How strongly: `aal1` or `aal2`; null for a refresh token.
+    #[oai(skip_serializing_if_is_none = false)]
+    acr: Option<String>,
     /// The token's own id; null for a refresh token.
     #[oai(skip_serializing_if_is_none = false)]
     jti: Option<Uuid>,
@@ -111,6 +116,8 @@ impl From<ActiveToken> for ActiveView {
             issued_at,
             expires_at,
             authenticated_at,
+            methods,
+            level,
         } = token;
         Self {
             active: true,
@@ -127,6 +134,8 @@ impl From<ActiveToken> for ActiveView {
             iat: issued_at.timestamp(),
             exp: expires_at.timestamp(),
             auth_time: authenticated_at.timestamp(),
+            amr: methods,
+            acr: level,
             jti: token,
         }
     }
