@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use latchkey_shared::crypto::mac;
 use latchkey_testing::TestBed;
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -7,8 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{
-    ADA, align, confirm, enrol, first_step, pyotp, recovery, remembered, set_up, signed_in, totp, verify,
-    wrong,
+    ADA, align, confirm, enrol, first_step, pyotp, recovery, set_up, signed_in, totp, verify, wrong,
 };
 use crate::support::{Api, PASSWORD, text};
 

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_weak_or_of_another_kind_is_refused() {
+    fn s17_a_key_that_is_weak_or_of_another_kind_is_refused() {
         let eddsa = STANDARD.encode(key("k1", Algorithm::EdDsa).material.expose());
         let short = STANDARD.encode([7, 8, 9].repeat(10));
         let faults = [
