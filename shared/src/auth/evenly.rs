@@ -15,25 +15,32 @@ const INTERVAL: Duration = Duration::from_millis(50);
 pub(super) async fn evenly<T>(work: impl Future<Output = T>) -> T {
     let started = Instant::now();
     let outcome = work.await;
-    let strokes = started.elapsed().as_nanos() / INTERVAL.as_nanos() + 1;
-    let strokes = u32::try_from(strokes).unwrap_or(u32::MAX);
-    tokio::time::sleep_until(started + INTERVAL * strokes).await;
+    tokio::time::sleep_until(started + strokes(started.elapsed())).await;
     outcome
+}
+
+/// The whole intervals that work of that length takes.
+fn strokes(elapsed: Duration) -> Duration {
+    let whole = elapsed.as_nanos() / INTERVAL.as_nanos() + 1;
+    INTERVAL * u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn short_and_shorter_work_take_the_same_time() {
+    #[test]
+    fn short_and_shorter_work_take_the_same_time() {
         for millis in [0, 1, 49] {
-            let started = Instant::now();
-            evenly(tokio::time::sleep(Duration::from_millis(millis))).await;
-            assert_eq!(started.elapsed(), INTERVAL);
+            assert_eq!(strokes(Duration::from_millis(millis)), INTERVAL);
         }
+        assert_eq!(strokes(Duration::from_millis(51)), INTERVAL * 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_waits_for_its_stroke() {
         let started = Instant::now();
-        evenly(tokio::time::sleep(Duration::from_millis(51))).await;
-        assert_eq!(started.elapsed(), INTERVAL * 2);
+        assert_eq!(evenly(async { 7 }).await, 7);
+        assert!(started.elapsed() >= INTERVAL);
     }
 }
