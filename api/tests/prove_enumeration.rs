@@ -273,6 +273,140 @@ async fn s02_a_change_of_address_takes_as_long_to_a_taken_one() {
     .await;
 }
 
+/// What a sign-in comes to, but for the answer's id.
+async fn attempt(api: &Api, email: &str, password: &str) -> (u16, Value) {
+    let body = json!({ "email": email, "password": password });
+    let answer = api.post("acme", "/v1/auth/login", body).await;
+    let status = answer.status.as_u16();
+    let mut said = answer.json();
+    said.as_object_mut().unwrap().remove("request_id");
+    (status, said)
+}
+
+/// The password of whoever registers addresses to see which of them are known.
+const PROBE: &str = "an owl reads every second ledger";
+
+async fn probe(api: &Api, email: &str) -> Answer {
+    let body = json!({ "email": email, "password": PROBE });
+    api.post("acme", "/v1/auth/register", body).await
+}
+
+#[tokio::test]
+async fn s02_registering_and_then_signing_in_tells_nothing() {
+    let bed = TestBed::new().await;
+    let api = &Api::start(&bed).await;
+    accounts_of_each_kind(api).await;
+    api.user("acme", "gone@example.com").await;
+    api.execute(
+        "UPDATE users SET status = 'disabled', email_verified_at = NULL WHERE email = 'gone@example.com'",
+    )
+    .await;
+    let addresses = ["new", "verified", "waiting", "disabled", "gone"].map(|of| format!("{of}@example.com"));
+    let mut told = [const { Vec::new() }; 5];
+    for (email, told) in addresses.iter().zip(&mut told) {
+        for password in [PROBE, "not the password"] {
+            told.push(attempt(api, email, password).await.0);
+        }
+        // Before, each knows its own password alone.
+        assert_eq!(*told, [401, 401], "{email}");
+        told.clear();
+        let registered = probe(api, email).await;
+        told.push(registered.status.as_u16());
+    }
+    let mut answers = Vec::new();
+    for email in &addresses {
+        let mut of_this = Vec::new();
+        for password in [PROBE, "not the password", PROBE, PROBE] {
+            of_this.push(attempt(api, email, password).await);
+        }
+        // Six more failures after the two above and the one before: locked, in the same words as if it were not.
+        for _ in 0..8 {
+            of_this.push(attempt(api, email, "not the password").await);
+        }
+        of_this.push(attempt(api, email, PROBE).await);
+        let statuses: Vec<u16> = of_this.iter().map(|(status, _)| *status).collect();
+        assert_eq!(
+            statuses,
+            [403, 401, 403, 403, 401, 401, 401, 401, 401, 401, 401, 401, 401],
+            "{email}"
+        );
+        answers.push(of_this);
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:#?}");
+    told.iter().for_each(|told| assert_eq!(*told, [202]));
+
+    api.execute("DELETE FROM lockouts").await;
+    assert_eq!(attempt(api, "verified@example.com", PROBE).await.0, 403);
+    api.login("acme", "verified@example.com").await;
+    assert_eq!(attempt(api, "verified@example.com", PROBE).await.0, 403);
+    // A later attempt takes the place of an earlier one, as with an account that waits.
+    for email in ["verified@example.com", "new@example.com"] {
+        let body = json!({ "email": email, "password": "a heron reads every third ledger" });
+        api.post("acme", "/v1/auth/register", body).await.expect(202);
+        assert_eq!(attempt(api, email, PROBE).await.0, 401, "{email}");
+        let latest = attempt(api, email, "a heron reads every third ledger").await;
+        assert_eq!(latest.0, 403, "{email}");
+    }
+    assert_eq!(api.scalar("SELECT count(*) FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.email = 'verified@example.com'").await, 1);
+}
+
+#[tokio::test]
+async fn s02_a_decoy_does_not_help_to_guess_the_password() {
+    let bed = TestBed::new().await;
+    let api = &Api::start(&bed).await;
+    accounts_of_each_kind(api).await;
+    probe(api, "verified@example.com").await.expect(202);
+    for _ in 0..3 {
+        for _ in 0..4 {
+            attempt(api, "verified@example.com", "not the password").await;
+        }
+        attempt(api, "verified@example.com", PROBE).await;
+    }
+    assert_eq!(api.scalar("SELECT max(failures) FROM lockouts").await, 12);
+}
+
+#[tokio::test]
+async fn s02_signing_in_after_registering_takes_as_long_for_every_address() {
+    let samples = Prove::size(40, 1000);
+    let settings = [
+        ("limits.mail_per_account", "1000000/3600"),
+        ("passwords.memory_kib", "19456"),
+        ("passwords.iterations", "2"),
+    ];
+    let bed = TestBed::with(&settings).await;
+    let api = &Api::start(&bed).await;
+    accounts_of_each_kind(api).await;
+    let mut times = [const { Vec::new() }; 4];
+    let mut answers = Vec::new();
+    for round in 0..=samples {
+        let new = format!("new-{round}@example.com");
+        for (of, email) in [&*new, "verified@example.com"].into_iter().enumerate() {
+            let started = Instant::now();
+            probe(api, email).await.expect(202);
+            let registered = started.elapsed().as_secs_f64() * 1000.0;
+            let started = Instant::now();
+            answers.push(attempt(api, email, PROBE).await);
+            let signed_in = started.elapsed().as_secs_f64() * 1000.0;
+            if round > 0 {
+                times[of].push(registered);
+                times[2 + of].push(signed_in);
+            }
+        }
+    }
+    assert_eq!(answers[0].0, 403);
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:#?}");
+    for (what, new, proven) in [("register", 0, 1), ("sign in after it", 2, 3)] {
+        let t = welch_t(&times[new], &times[proven]);
+        let (of_new, of_proven) = (moments(&times[new]).0, moments(&times[proven]).0);
+        println!(
+            "{what}: new {of_new:.2} ms, proven {of_proven:.2} ms over {samples} samples each: t = {t:.2}"
+        );
+        assert!(t.abs() < 4.0, "{what}: they can be told apart: t = {t:.2}");
+    }
+}
+
 #[tokio::test]
 async fn s01_an_account_from_before_the_cost_rose_takes_as_long_as_none() {
     let samples = Prove::size(40, 1000);

@@ -75,6 +75,17 @@ struct Seen {
     locked: bool,
 }
 
+/// Why somebody is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// The password is wrong, or there is no account: a failure.
+    Wrong,
+    /// The password is right, and that is not said.
+    Withheld,
+    /// The password is that of the latest registration, and the address is unproven, or seems to be.
+    Unproven,
+}
+
 /// Begins a session, if address and password belong together and no second factor is to be asked for.
 ///
 /// Whether or not there is such an account, and whether or not it is locked, one hash is computed and one failure is
@@ -90,26 +101,16 @@ pub async fn login(
 ) -> Result<Entrance, LoginError> {
     let seen = look(&auth.context, tenant, &request).await?;
     let hash = seen.user.as_ref().map(|user| user.password_hash.clone());
-    let verdict = auth.passwords.verify(request.password.clone(), hash).await?;
-    let matches = verdict.matches();
-
-    let Seen {
-        user: Some(user),
-        locked: false,
-        ..
-    } = &seen
-    else {
-        return refuse(auth, tenant, origin, &seen, !matches).await;
+    let decoy = seen.user.as_ref().and_then(|user| user.decoy_hash.clone());
+    let verdict = auth
+        .passwords
+        .verify_beside(request.password.clone(), hash, decoy)
+        .await?;
+    let user = match judge(tenant, &seen, verdict) {
+        Ok(user) => user,
+        Err(refusal) => return refuse(auth, tenant, origin, &seen, refusal).await,
     };
-    if !matches {
-        return refuse(auth, tenant, origin, &seen, true).await;
-    }
-    // Whether the account may be entered at all, before anything is told.
-    let door = policy::may_enter(user, tenant, Proven::BothFactors);
-    if door == Err(Denied::Barred) {
-        return refuse(auth, tenant, origin, &seen, false).await;
-    }
-    // Only for who is told that the password is right: anyone else could see it in the time.
+    // Only for who may enter: anyone else could see it in the time.
     if verdict == (Verdict::Right { outdated: true }) {
         rehash(auth, tenant.id, origin, user, request.password).await;
     }
@@ -120,12 +121,7 @@ pub async fn login(
     // Asked again: others may have failed while this password was hashed.
     if !lockout::clear(&change, &seen.budget).await? {
         drop(change);
-        return refuse(auth, tenant, origin, &seen, false).await;
-    }
-    if door == Err(Denied::EmailNotVerified) {
-        audit::record(&change, failure()).await?;
-        change.commit().await?;
-        return Err(LoginError::EmailNotVerified);
+        return refuse(auth, tenant, origin, &seen, Refusal::Withheld).await;
     }
     let right = RightPassword {
         user,
@@ -133,6 +129,30 @@ pub async fn login(
         device_label: request.device_label,
     };
     go_on(auth, change, tenant, right).await
+}
+
+/// The user, if the password is right and nothing stands in the way.
+///
+/// A decoy is answered as the account that it stands for: one that was made with that password and waits to be proven.
+fn judge<'a>(tenant: &Tenant, seen: &'a Seen, verdict: Verdict) -> Result<&'a user::Model, Refusal> {
+    let user = seen.user.as_ref().ok_or(Refusal::Wrong)?;
+    let door = match verdict {
+        Verdict::Wrong => return Err(Refusal::Wrong),
+        Verdict::Right { .. } => policy::may_enter(user, tenant, Proven::BothFactors),
+        Verdict::Decoy => {
+            let mut unproven = user.clone();
+            unproven.email_verified_at = None;
+            policy::may_enter(&unproven, tenant, Proven::BothFactors)
+        }
+    };
+    match door {
+        // Where nobody has to prove an address any more, a decoy is a wrong password.
+        Ok(_) if !verdict.matches() => Err(Refusal::Wrong),
+        Err(Denied::Barred) => Err(Refusal::Withheld),
+        _ if seen.locked => Err(Refusal::Withheld),
+        Err(Denied::EmailNotVerified) => Err(Refusal::Unproven),
+        Ok(_) => Ok(user),
+    }
 }
 
 /// Someone who has proven the first factor.
@@ -216,22 +236,33 @@ async fn look(context: &Context, tenant: &Tenant, request: &Login) -> Result<See
     })
 }
 
+/// Turns somebody away, with the same statements whatever the reason.
+///
+/// An unproven address is said only where nothing is locked by now: others may have failed while the password was hashed.
+/// Failures are not forgotten for it, as they are for a sign-in: by a decoy, whoever guesses at the password of a proven
+/// account could begin anew as often as they like.
 async fn refuse(
     auth: &Auth,
     tenant: &Tenant,
     origin: &Origin,
     seen: &Seen,
-    counts: bool,
+    refusal: Refusal,
 ) -> Result<Entrance, LoginError> {
-    let written: Result<(), Internal> = evenly(async {
+    let written: Result<bool, Internal> = evenly(async {
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
-        lockout::fail(&mut change, tenant, &seen.budget, seen.user.as_ref(), counts).await?;
+        let counts = refusal == Refusal::Wrong;
+        let failed = lockout::fail(&mut change, tenant, &seen.budget, seen.user.as_ref(), counts).await?;
+        let locked = failed.locked_until.is_some_and(|until| until > change.now);
         audit::record(&change, failure()).await?;
-        Ok(change.commit().await?)
+        change.commit().await?;
+        Ok(locked)
     })
     .await;
-    written?;
-    Err(LoginError::InvalidCredentials)
+    let locked = written?;
+    Err(match refusal {
+        Refusal::Unproven if !locked => LoginError::EmailNotVerified,
+        _ => LoginError::InvalidCredentials,
+    })
 }
 
 fn failure() -> Record {

@@ -50,11 +50,22 @@ pub(super) async fn hash_new(
     email: &Email,
     password: Secret<String>,
 ) -> Result<String, NewPasswordError> {
-    let password = judge(auth, tenant, email, password).await?;
-    Ok(auth
-        .passwords
-        .hash(password.into_secret(), &*auth.context.random)
-        .await?)
+    hash_new_like(auth, tenant, email, password, None).await
+}
+
+/// As [`hash_new`], made like another hash where there is one; it takes as long.
+pub(super) async fn hash_new_like(
+    auth: &Auth,
+    tenant: &Tenant,
+    email: &Email,
+    password: Secret<String>,
+    other: Option<String>,
+) -> Result<String, NewPasswordError> {
+    let password = judge(auth, tenant, email, password).await?.into_secret();
+    Ok(match other {
+        Some(other) => auth.passwords.hash_like(password, other).await?,
+        None => auth.passwords.hash(password, &*auth.context.random).await?,
+    })
 }
 
 /// As [`hash_new`], where there is a password already: that one, and those the tenant's policy remembers, are refused.

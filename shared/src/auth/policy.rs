@@ -44,16 +44,21 @@ pub enum Denied {
 
 /// Whether a user who has proven so much may enter the tenant.
 ///
+/// An unproven address is said before a barred account: anyone may register the address anew and ask, and whether there
+/// was a barred account must not be seen in the answer.
+///
 /// # Errors
 /// The first rule that bars the way.
 pub fn may_enter(user: &user::Model, tenant: &Tenant, proven: Proven) -> Result<Next, Denied> {
-    let active = user.status == UserStatus::Active && tenant.status == TenantStatus::Active;
-    if !active || user.tenant_id != tenant.id {
+    if tenant.status != TenantStatus::Active || user.tenant_id != tenant.id {
         return Err(Denied::Barred);
     }
     let must_verify = tenant.settings.email_verification == EmailVerification::Required;
     if must_verify && user.email_verified_at.is_none() {
         return Err(Denied::EmailNotVerified);
+    }
+    if user.status != UserStatus::Active {
+        return Err(Denied::Barred);
     }
     Ok(match proven {
         Proven::Password {
@@ -159,6 +164,7 @@ mod tests {
             password_hash: String::new(),
             status: UserStatus::Active,
             email_verified_at: Some(now),
+            decoy_hash: None,
             pending_email: None,
             password_changed_at: None,
             created_at: now,

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Auth, NewPasswordError, evenly::evenly, password::hash_new};
+use super::{Auth, NewPasswordError, evenly::evenly, password::hash_new_like};
 use crate::{
     audit::{self, Record},
     context::Change,
@@ -62,7 +62,10 @@ internal_variant!(RegisterError: Internal sea_orm::DbErr);
 /// Makes an account with the role `member`.
 ///
 /// Where verification is required the answer is the same for a new and a known address; a known one is told by
-/// mail.
+/// mail. Signing in afterwards is answered the same too: a new account says to who has its password that the address is
+/// not verified, and so does a proven one to who has registered last. That attempt's password is kept as a decoy, which
+/// opens nothing. It does not expire, for an account that nobody proves does not either; it ends with the account's own
+/// hash, whose salt it shares, with the address and with the account.
 ///
 /// # Errors
 /// See [`RegisterError`].
@@ -80,10 +83,15 @@ pub async fn register(
         password,
         name,
     } = request;
-    // Hashed before anything is looked up, so that a known address takes as long.
-    let password_hash = hash_new(auth, tenant, &email, password).await?;
+    let must_verify = tenant.settings.email_verification == EmailVerification::Required;
+    let proven = if must_verify {
+        proven_hash(auth, tenant, &email).await?
+    } else {
+        None
+    };
+    // One hash for every address, whatever becomes of it.
+    let password_hash = hash_new_like(auth, tenant, &email, password, proven).await?;
     evenly(async {
-        let must_verify = tenant.settings.email_verification == EmailVerification::Required;
         // Without its mail an attempt proves nothing, so it leaves nothing behind.
         if must_verify
             && !auth
@@ -112,6 +120,17 @@ pub async fn register(
         } else {
             Registered::Created(user.into())
         })
+    })
+    .await
+}
+
+/// The hash of the proven account that the address has, if any: what a decoy is made like.
+async fn proven_hash(auth: &Auth, tenant: &Tenant, email: &Email) -> Result<Option<String>, Internal> {
+    evenly(async {
+        let tx = auth.context.postgres.tenant(tenant.id).await?;
+        let known = store::find_by_email(&tx, tenant.id, email.canonical()).await?;
+        let proven = known.filter(|known| known.email_verified_at.is_some());
+        Ok(proven.map(|proven| proven.password_hash))
     })
     .await
 }
@@ -165,8 +184,8 @@ pub(super) async fn claim(change: &mut Change<'_>, user: UserId) -> Result<(), I
     Ok(())
 }
 
-/// The address has an account. If it is proven, its owner hears of the attempt, whose password is forgotten. If
-/// not, nobody has a claim to it yet: the mail proves the newest attempt, so that attempt's password counts, and no
+/// The address has an account. If it is proven, its owner hears of the attempt, whose password becomes a
+/// decoy. If not, nobody has a claim to it yet: the mail proves the newest attempt, so that attempt's password counts, and no
 /// earlier token or password does.
 async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model) -> Result<(), Internal> {
     let known = store::find_by_email(&change.tx, tenant.id, &attempt.email_canonical).await?;
@@ -176,6 +195,7 @@ async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model)
         store::take_over_unverified(&change.tx, tenant.id, known.id, attempt).await?;
         send_verification(change, tenant, &known).await?;
     } else {
+        store::set_decoy(&change.tx, tenant.id, known.id, &attempt.password_hash).await?;
         mail::queue(
             change,
             tenant.brand(),

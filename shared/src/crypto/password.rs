@@ -2,6 +2,9 @@
 //!
 //! A pepper is Argon2's own secret input (RFC 9106 section 3.1), which no database holds. The PHC string names the one
 //! that was used by its parameter `keyid`, the base64 of the pepper's id; without that parameter there was none.
+//!
+//! A *decoy* is the hash of a password that was offered for an account and not taken. It is made like the account's own
+//! hash, so that one computation tells whether a password is the right one, the decoy's or neither.
 
 use argon2::{Algorithm, Argon2, Block, KeyId, Params, ParamsBuilder, Version, password_hash::phc};
 
@@ -33,6 +36,8 @@ pub enum HashError {
 pub enum Verdict {
     /// It is another password.
     Wrong,
+    /// It is the password behind the decoy, which opens nothing.
+    Decoy,
     /// It is the password.
     Right {
         /// A hash made now would cost more, or have another pepper.
@@ -106,6 +111,23 @@ impl Hasher {
         self.encode(salt, &output)
     }
 
+    /// The PHC string of a password, made with the salt, the cost and the pepper of another. Takes as long as
+    /// [`Self::verify`] against that other one.
+    ///
+    /// # Errors
+    /// When the other PHC string cannot be read.
+    pub fn hash_like(
+        &self,
+        password: &Secret<String>,
+        other: &str,
+        memory: &mut Memory,
+    ) -> Result<String, HashError> {
+        let mut phc = phc::PasswordHash::new(other)?;
+        let output = self.repeat(password, &phc, memory)?;
+        phc.hash = Some(phc::Output::new(&output)?);
+        Ok(phc.to_string())
+    }
+
     /// A PHC string that no password matches, at the same cost as a real one: for accounts that do not exist.
     ///
     /// # Errors
@@ -121,40 +143,61 @@ impl Hasher {
         Ok(format!("$argon2id$v=19${params}${salt}${output}"))
     }
 
-    /// Whether the password is the one behind the PHC string. Takes the same time whatever the answer, and as long as a
-    /// hash made now where the stored one was cheaper: else accounts from before a rise could be told from none.
+    /// Whether the password is the one behind the PHC string, or the one behind a decoy that was made like it; one that
+    /// was made like an earlier hash is nobody's. Takes the same time whatever the answer, with a decoy or without.
     ///
     /// # Errors
-    /// When the PHC string cannot be read.
+    /// When a PHC string cannot be read.
     pub fn verify(
         &self,
         password: &Secret<String>,
         phc: &str,
+        decoy: Option<&str>,
         memory: &mut Memory,
     ) -> Result<Verdict, HashError> {
         let stored = phc::PasswordHash::new(phc)?;
+        let decoy = phc::PasswordHash::new(decoy.unwrap_or(phc))?;
         let params = Params::try_from(&stored)?;
-        let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else {
-            return Err(HashError::Malformed(phc::Error::MissingField));
-        };
-        let pepper = self.pepper(&params);
-        let unknown_pepper = !params.keyid().is_empty() && pepper.is_none();
-        if unknown_pepper {
+        let known_pepper = params.keyid().is_empty() || self.pepper(&params).is_some();
+        if !known_pepper {
             tracing::error!("a password was hashed with a pepper that passwords.peppers does not hold");
         }
-        let mut output = vec![0; expected.len()];
-        compute(password, &salt, pepper, &params, memory, &mut output)?;
-        if let Some(rest) = self.missing_work(&params)? {
-            compute(password, &salt, None, &rest, memory, &mut [0; OUTPUT_BYTES])?;
-        }
-        let equal = aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected.as_bytes()).is_ok();
-        Ok(if equal && !unknown_pepper {
+        let output = self.repeat(password, &stored, memory)?;
+        let is_behind = |phc: &phc::PasswordHash| {
+            let expected = phc.hash.as_ref().map_or(&[] as &[u8], |hash| hash.as_bytes());
+            aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected).is_ok()
+        };
+        let (right, of_decoy) = (is_behind(&stored), is_behind(&decoy));
+        let alike = (&decoy.salt, &decoy.params) == (&stored.salt, &stored.params);
+        Ok(if right && known_pepper {
             Verdict::Right {
                 outdated: self.is_outdated(&params),
             }
+        } else if of_decoy && !right && alike {
+            Verdict::Decoy
         } else {
             Verdict::Wrong
         })
+    }
+
+    /// Hashes the password in the way of a stored hash, and works as long as for a hash made now where that was cheaper:
+    /// else accounts from before a rise could be told from none.
+    fn repeat(
+        &self,
+        password: &Secret<String>,
+        stored: &phc::PasswordHash,
+        memory: &mut Memory,
+    ) -> Result<Vec<u8>, HashError> {
+        let params = Params::try_from(stored)?;
+        let (Some(salt), Some(hash)) = (&stored.salt, &stored.hash) else {
+            return Err(HashError::Malformed(phc::Error::MissingField));
+        };
+        let mut output = vec![0; hash.len()];
+        compute(password, salt, self.pepper(&params), &params, memory, &mut output)?;
+        if let Some(rest) = self.missing_work(&params)? {
+            compute(password, salt, None, &rest, memory, &mut [0; OUTPUT_BYTES])?;
+        }
+        Ok(output)
     }
 
     fn pepper(&self, stored: &Params) -> Option<&Key> {
@@ -232,7 +275,7 @@ mod tests {
 
     fn verify(with: &Hasher, password: &str, phc: &str) -> Verdict {
         let password = Secret::new(password.to_owned());
-        with.verify(&password, phc, &mut Memory::default()).unwrap()
+        with.verify(&password, phc, None, &mut Memory::default()).unwrap()
     }
 
     const FRESH: Verdict = Verdict::Right { outdated: false };
@@ -277,6 +320,33 @@ mod tests {
         // From before there was any.
         let plain = hash(&hasher(64, 1, &[]));
         assert_eq!(verify(&hasher(64, 1, &[new]), "correct horse", &plain), OUTDATED);
+    }
+
+    #[test]
+    fn s02_a_decoy_is_told_from_the_password_and_opens_nothing() {
+        let (old, peppers) = (hasher(64, 1, &[]), [pepper("new", 2)]);
+        let secret = |text: &str| Secret::new(text.to_owned());
+        let mut memory = Memory::default();
+        for now in [hasher(64, 1, &[]), hasher(128, 2, &peppers)] {
+            for stored in [hash(&old), hash(&now)] {
+                let decoy = now.hash_like(&secret("another"), &stored, &mut memory).unwrap();
+                // The account has another salt later.
+                let later = now
+                    .hash(&secret("correct horse"), &[8; SALT_BYTES], &mut memory)
+                    .unwrap();
+                let mut verify = |password: &str, phc: &str, decoy: &str| {
+                    now.verify(&secret(password), phc, Some(decoy), &mut memory)
+                        .unwrap()
+                };
+                assert!(verify("correct horse", &stored, &decoy).matches());
+                assert_eq!(verify("another", &stored, &decoy), Verdict::Decoy);
+                assert!(!Verdict::Decoy.matches());
+                assert_eq!(verify("a third", &stored, &decoy), Verdict::Wrong);
+                assert_eq!(verify("another", &later, &decoy), Verdict::Wrong);
+                // The right one is right, also if somebody else has thought of it.
+                assert!(verify("correct horse", &stored, &stored).matches());
+            }
+        }
     }
 
     #[test]

@@ -80,17 +80,40 @@ impl HashPool {
             .await
     }
 
+    /// The PHC string of a password, made like another one.
+    ///
+    /// # Errors
+    /// [`PoolError::Busy`] at once when the queue is full.
+    pub async fn hash_like(&self, password: Secret<String>, other: String) -> Result<String, PoolError> {
+        let hasher = Arc::clone(&self.hasher);
+        self.run(move |memory| hasher.hash_like(&password, &other, memory))
+            .await
+    }
+
     /// Compares the password with the PHC string. Without one it is compared with a dummy: the same work, and never
     /// a match.
     ///
     /// # Errors
     /// [`PoolError::Busy`] at once when the queue is full.
     pub async fn verify(&self, password: Secret<String>, phc: Option<String>) -> Result<Verdict, PoolError> {
+        self.verify_beside(password, phc, None).await
+    }
+
+    /// As [`Self::verify`], with the decoy that the account may have: the only one that says [`Verdict::Decoy`].
+    ///
+    /// # Errors
+    /// [`PoolError::Busy`] at once when the queue is full.
+    pub async fn verify_beside(
+        &self,
+        password: Secret<String>,
+        phc: Option<String>,
+        decoy: Option<String>,
+    ) -> Result<Verdict, PoolError> {
         let hasher = Arc::clone(&self.hasher);
         let exists = phc.is_some();
         let phc = phc.unwrap_or_else(|| self.dummy.to_string());
         let verdict = self
-            .run(move |memory| hasher.verify(&password, &phc, memory))
+            .run(move |memory| hasher.verify(&password, &phc, decoy.as_deref(), memory))
             .await?;
         Ok(if exists { verdict } else { Verdict::Wrong })
     }

@@ -280,7 +280,7 @@ pub const TABLES: &[Table] = &[
                     "updated_at",
                 ],
             ),
-            (Secret, &["password_hash"]),
+            (Secret, &["password_hash", "decoy_hash"]),
         ],
     },
     Table {

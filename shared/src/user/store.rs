@@ -42,6 +42,7 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         email_canonical,
         name,
         password_hash,
+        decoy_hash,
         status,
         email_verified_at,
         pending_email,
@@ -56,6 +57,7 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         email_canonical: Set(email_canonical),
         name: Set(name),
         password_hash: Set(password_hash),
+        decoy_hash: Set(decoy_hash),
         status: Set(status),
         email_verified_at: Set(email_verified_at),
         pending_email: Set(pending_email),
@@ -109,8 +111,8 @@ pub(crate) async fn replace_password(
     let done = tx
         .execute_raw(raw_sql!(
             Postgres,
-            "UPDATE users SET password_hash = {hash}, password_changed_at = {now}, pending_email = NULL,
-                 updated_at = {now}
+            "UPDATE users SET password_hash = {hash}, decoy_hash = NULL, password_changed_at = {now},
+                 pending_email = NULL, updated_at = {now}
              WHERE tenant_id = {tenant} AND id = {id} AND password_changed_at IS NOT DISTINCT FROM {changed_at}
                AND email_canonical = {address} AND status = {active}"
         ))
@@ -123,7 +125,7 @@ pub(crate) async fn rehash(tx: &Tx, tenant: TenantId, seen: &user::Model, hash: 
     let (id, old) = (seen.id, seen.password_hash.as_str());
     tx.execute_raw(raw_sql!(
         Postgres,
-        "UPDATE users SET password_hash = {hash}
+        "UPDATE users SET password_hash = {hash}, decoy_hash = NULL
          WHERE tenant_id = {tenant} AND id = {id} AND password_hash = {old}"
     ))
     .await
@@ -213,7 +215,7 @@ pub(crate) async fn change_email(
         .execute_raw(raw_sql!(
             Postgres,
             "UPDATE users SET email = {written}, email_canonical = {canonical}, email_verified_at = {now},
-                 pending_email = NULL, updated_at = {now}
+                 decoy_hash = NULL, pending_email = NULL, updated_at = {now}
              WHERE tenant_id = {tenant} AND id = {id}"
         ))
         .await;
@@ -253,6 +255,17 @@ pub(crate) async fn take_over_unverified(
         .await?;
     }
     Ok(())
+}
+
+/// Remembers the password of somebody who registered though the account is proven, in the place of any earlier one.
+pub(crate) async fn set_decoy(tx: &Tx, tenant: TenantId, id: UserId, hash: &str) -> Result<(), DbErr> {
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "UPDATE users SET decoy_hash = {hash}
+         WHERE tenant_id = {tenant} AND id = {id} AND email_verified_at IS NOT NULL"
+    ))
+    .await
+    .map(drop)
 }
 
 /// Gives the user another name; nothing if that is the name already, or the user is gone.
