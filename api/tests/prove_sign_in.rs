@@ -28,20 +28,20 @@ const PEOPLE: usize = 16;
 /// Hashes a second of that many threads that do nothing else, with the settings and the kept memory of the server's.
 fn hash_ceiling(settings: &config::Passwords, during: Duration) -> f64 {
     let hasher = Hasher::new(settings).unwrap();
-    let count = || {
+    let measure = || {
         let (mut memory, password) = (Memory::default(), Secret::new(PASSWORD.to_owned()));
         let mut hash = || hasher.hash(&password, &[7; 16], &mut memory).unwrap();
         // The first one takes the memory.
         hash();
-        let (started, mut hashes) = (Instant::now(), 0.0);
+        let (started, mut count) = (Instant::now(), 0.0);
         while started.elapsed() < during {
             hash();
-            hashes += 1.0;
+            count += 1.0;
         }
-        hashes / started.elapsed().as_secs_f64()
+        count / started.elapsed().as_secs_f64()
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..settings.threads).map(|_| scope.spawn(count)).collect();
+        let threads: Vec<_> = (0..settings.threads).map(|_| scope.spawn(measure)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     })
 }

@@ -184,9 +184,9 @@ pub(super) async fn claim(change: &mut Change<'_>, user: UserId) -> Result<(), I
     Ok(())
 }
 
-/// The address has an account. If it is proven, its owner hears of the attempt, whose password becomes a
-/// decoy. If not, nobody has a claim to it yet: the mail proves the newest attempt, so that attempt's password counts, and no
-/// earlier token or password does.
+/// The address has an account. If it is proven, its owner hears of the attempt, whose password becomes a decoy. If not,
+/// nobody has a claim to it yet: the mail proves the newest attempt, so that attempt's password counts, and no earlier
+/// token or password does.
 async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model) -> Result<(), Internal> {
     let known = store::find_by_email(&change.tx, tenant.id, &attempt.email_canonical).await?;
     let Some(known) = known else { return Ok(()) };
