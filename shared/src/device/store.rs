@@ -101,15 +101,16 @@ pub(super) async fn find_by_id(
 }
 
 /// Deletes all but the user's `keep` devices that were seen last. What another sign-in deletes at this moment is left to
-/// it: two that wait for each other's rows would deadlock.
+/// it: two that wait for each other's rows would deadlock. Arrays, because each is computed once: as joins the planner
+/// took them for, they ran over all devices for each of them.
 pub(super) async fn delete_beyond(tx: &Tx, tenant: TenantId, user: UserId, keep: i64) -> Result<(), DbErr> {
     tx.execute_raw(raw_sql!(
         Postgres,
-        "DELETE FROM devices WHERE tenant_id = {tenant} AND id IN (
-             SELECT id FROM devices WHERE tenant_id = {tenant} AND id IN (
+        "DELETE FROM devices WHERE tenant_id = {tenant} AND id = ANY(ARRAY(
+             SELECT id FROM devices WHERE tenant_id = {tenant} AND id = ANY(ARRAY(
                  SELECT id FROM devices WHERE tenant_id = {tenant} AND user_id = {user}
-                 ORDER BY last_seen_at DESC, id DESC OFFSET {keep})
-             FOR UPDATE SKIP LOCKED)"
+                 ORDER BY last_seen_at DESC, id DESC OFFSET {keep}))
+             FOR UPDATE SKIP LOCKED))"
     ))
     .await
     .map(drop)

@@ -123,13 +123,13 @@ pub(super) async fn revoke_beyond(
     let ended = Ended::find_by_statement(raw_sql!(
         Postgres,
         "UPDATE sessions SET revoked_at = {now}, revoke_reason = {reason}
-         WHERE tenant_id = {tenant} AND revoked_at IS NULL AND id IN (
+         WHERE tenant_id = {tenant} AND revoked_at IS NULL AND id = ANY(ARRAY(
              SELECT s.id FROM sessions s
              WHERE s.tenant_id = {tenant} AND s.user_id = {user} AND s.revoked_at IS NULL AND s.expires_at > {now}
                AND s.id <> {newest}
                AND EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
                              AND t.used_at IS NULL AND t.expires_at > {now})
-             ORDER BY s.created_at DESC, s.id DESC OFFSET {others} FOR NO KEY UPDATE OF s)
+             ORDER BY s.created_at DESC, s.id DESC OFFSET {others}))
          RETURNING id"
     ))
     .all(tx)
