@@ -173,11 +173,11 @@ impl Directory {
     }
 }
 
-fn forget_on_change(known: &Cache<Name, Option<Arc<Tenant>>>, changes: &Arc<AtomicU64>, signals: &Signals) {
-    let (known, changes) = (known.clone(), Arc::clone(changes));
+fn forget_on_change(known: &Cache<Name, Option<Arc<Tenant>>>, counter: &Arc<AtomicU64>, signals: &Signals) {
+    let (known, counter) = (known.clone(), Arc::clone(counter));
     signals.listen(move |signal| {
         if signal.kind == SignalKind::TenantChanged {
-            changes.fetch_add(1, Ordering::AcqRel);
+            counter.fetch_add(1, Ordering::AcqRel);
             let changed = signal.tenant;
             let concerned = move |_: &Name, tenant: &Option<Arc<Tenant>>| {
                 // A name that was nobody's may be this tenant's now.

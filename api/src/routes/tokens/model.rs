@@ -42,6 +42,10 @@ impl Example for IntrospectRequest {
 /// What is said of a token (RFC 7662 section 2.2).
 #[derive(Union)]
 #[oai(rename = "Introspection")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made for each request, and written at once"
+)]
 pub(super) enum Introspection {
     Active(ActiveView),
     Inactive(InactiveView),
