@@ -11,7 +11,6 @@ use crate::{
     secret::Secret,
     session::{self, Entry, Method},
     tenant::Tenant,
-    user::store,
 };
 
 /// Someone who has proven all that the policy asks for.
@@ -28,14 +27,14 @@ pub(super) struct Entrant {
     pub(super) trusted_until: Option<DateTime<Utc>>,
 }
 
-/// Begins the session and commits the change; `None` if the account is no longer what was judged: whoever was
-/// disabled or changed the password meanwhile is not let in.
+/// Begins the session and commits the change. Whoever calls holds the user's row, unchanged since it was judged: whoever
+/// was disabled or changed the password meanwhile is not let in.
 pub(super) async fn enter(
     auth: &Auth,
     mut change: Change<'_>,
     tenant: &Tenant,
     entrant: Entrant,
-) -> Result<Option<SignedIn>, Internal> {
+) -> Result<SignedIn, Internal> {
     let Entrant {
         user,
         methods,
@@ -43,9 +42,6 @@ pub(super) async fn enter(
         device_label,
         trusted_until,
     } = entrant;
-    if !store::hold_unchanged(&change.tx, tenant.id, &user).await? {
-        return Ok(None);
-    }
     let device_id;
     let device_token: Option<Secret<String>> = if let Some(known) = &device {
         device_id = known.id;
@@ -68,9 +64,9 @@ pub(super) async fn enter(
     let session = session::begin(&mut change, &tenant.settings.sessions, entry).await?;
     let tokens = auth.tokens(tenant.id, session, change.now)?;
     change.commit().await?;
-    Ok(Some(SignedIn {
+    Ok(SignedIn {
         user: user.into(),
         tokens,
         device_token,
-    }))
+    })
 }

@@ -183,15 +183,15 @@ async fn go_on(
         None => None,
     };
     let trusted_until = device.as_ref().and_then(|device| device.trusted_until);
-    let status = mfa::status(&change.tx, tenant.id, user.id).await?;
     let proven = Proven::Password {
-        enrolled: status.confirmed_at.is_some(),
+        enrolled: mfa::is_enrolled(&change.tx, tenant.id, user.id).await?,
         trusted_device: policy::is_trusted(&tenant.settings.mfa, trusted_until, change.now),
     };
     match policy::may_enter(user, tenant, proven) {
         Ok(Next::Enter) => {}
         Ok(Next::ProveSecondFactor) => {
             let device = device.map(|device| device.id);
+            let status = mfa::status(&change.tx, tenant.id, user.id).await?;
             let mfa_token = challenge::ask(&change, user.id, device, device_label).await?;
             change.commit().await?;
             return Ok(Entrance::SecondFactor(Asked {
@@ -210,9 +210,7 @@ async fn go_on(
         trusted_until: None,
     };
     let signed_in = enter(auth, change, tenant, entrant).await?;
-    signed_in
-        .map(|signed_in| Entrance::SignedIn(Box::new(signed_in)))
-        .ok_or(LoginError::InvalidCredentials)
+    Ok(Entrance::SignedIn(Box::new(signed_in)))
 }
 
 async fn look(context: &Context, tenant: &Tenant, request: &Login) -> Result<Seen, LoginError> {
