@@ -19,7 +19,6 @@ use crate::{
     rbac,
     secret::Secret,
     signal::SignalKind,
-    tenant::{ResolveError, TenantStatus},
     user::{Email, User, new_row, one_time, one_time::Purpose, store},
 };
 
@@ -49,15 +48,6 @@ pub enum AcceptError {
 
 internal_variant!(AcceptError: Internal sea_orm::DbErr);
 
-impl From<ResolveError> for AcceptError {
-    fn from(error: ResolveError) -> Self {
-        match error {
-            ResolveError::Internal(error) => Self::Internal(error),
-            _ => Self::InvalidToken,
-        }
-    }
-}
-
 /// Makes the invited account, its address proven by the mail, with the roles of the invitation.
 ///
 /// # Errors
@@ -70,10 +60,8 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
     } = request;
     let token = Token::parse(Kind::OneTime, &token).ok_or(AcceptError::InvalidToken)?;
     let email = invited_address(auth, &token).await?;
-    let tenant = auth.tenants.get(token.tenant()).await?;
-    let tenant = tenant
-        .filter(|tenant| tenant.status == TenantStatus::Active)
-        .ok_or(AcceptError::InvalidToken)?;
+    let tenant = auth.active_tenant(token.tenant()).await?;
+    let tenant = tenant.ok_or(AcceptError::InvalidToken)?;
     let password_hash = hash_new(auth, &tenant, &email, password).await?;
 
     let tenant = tenant.id;

@@ -19,7 +19,7 @@ use crate::{
     principal::{Actor, Origin, Principal},
     secret::Secret,
     signal::SignalKind,
-    tenant::{Tenant, TenantStatus},
+    tenant::Tenant,
     user::{Email, User, UserStatus, one_time, one_time::Purpose, store},
 };
 
@@ -124,14 +124,8 @@ async fn ask_for_proof(
 
 /// Makes the proven address the account's. Sessions go on; mails that went to the former address are of no more use.
 pub(super) async fn confirm_change(auth: &Auth, origin: &Origin, token: &Token) -> Result<User, VerifyError> {
-    let tenant = auth
-        .tenants
-        .get(token.tenant())
-        .await
-        .map_err(VerifyError::from)?;
-    let tenant = tenant
-        .filter(|tenant| tenant.status == TenantStatus::Active)
-        .ok_or(VerifyError::InvalidToken)?;
+    let tenant = auth.active_tenant(token.tenant()).await?;
+    let tenant = tenant.ok_or(VerifyError::InvalidToken)?;
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
     let proof = one_time::peek(&change.tx, tenant.id, Purpose::ChangeEmail, token, change.now).await?;
     let proof = proof.ok_or(VerifyError::InvalidToken)?;

@@ -17,7 +17,6 @@ use crate::{
     id::{SessionId, TenantId, UserId},
     permission::{Authorized, TokensIntrospect},
     session,
-    tenant::ResolveError,
     user::User,
 };
 
@@ -110,10 +109,8 @@ async fn access_token(auth: &Auth, tenant: TenantId, token: &str) -> Result<Opti
 }
 
 async fn refresh_token(auth: &Auth, token: &Token) -> Result<Option<ActiveToken>, Internal> {
-    let tenant = match auth.tenants.get(token.tenant()).await {
-        Ok(Some(tenant)) => tenant,
-        Err(ResolveError::Internal(error)) => return Err(error),
-        Ok(None) | Err(_) => return Ok(None),
+    let Some(tenant) = auth.active_tenant(token.tenant()).await? else {
+        return Ok(None);
     };
     let context = &auth.context;
     let now = context.clock.now();

@@ -77,7 +77,7 @@ use crate::{
     id::{SessionId, TenantId, UserId},
     secret::Secret,
     session::{LastSeen, Live, Proof, RevokedSessions},
-    tenant::Directory,
+    tenant::{Directory, ResolveError, Tenant, TenantStatus},
     user::User,
 };
 
@@ -143,6 +143,15 @@ impl Auth {
             seen: LastSeen::default(),
             context,
         })))
+    }
+
+    /// The tenant that a token names, if its users' credentials count.
+    async fn active_tenant(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, Internal> {
+        match self.tenants.get(id).await {
+            Ok(tenant) => Ok(tenant.filter(|tenant| tenant.status == TenantStatus::Active)),
+            Err(ResolveError::Internal(error)) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The public keys by `kid`, for who verifies access tokens without asking us.

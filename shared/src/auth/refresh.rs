@@ -8,7 +8,6 @@ use crate::{
     crypto::token::{Kind, Token},
     principal::{Actor, Origin},
     session::{self, RefreshError, Rotated},
-    tenant::ResolveError,
 };
 
 /// New tokens for a refresh token.
@@ -17,11 +16,8 @@ use crate::{
 /// [`RefreshError::Invalid`], whatever is wrong with the token or its account.
 pub async fn refresh(auth: &Auth, origin: &Origin, token: &str) -> Result<SignedIn, RefreshError> {
     let token = Token::parse(Kind::Refresh, token).ok_or(RefreshError::Invalid)?;
-    let tenant = match auth.tenants.get(token.tenant()).await {
-        Ok(tenant) => tenant.ok_or(RefreshError::Invalid)?,
-        Err(ResolveError::Internal(error)) => return Err(error.into()),
-        Err(_) => return Err(RefreshError::Invalid),
-    };
+    let tenant = auth.active_tenant(token.tenant()).await?;
+    let tenant = tenant.ok_or(RefreshError::Invalid)?;
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
     let held = session::hold(&change, &token).await?;
     if policy::may_enter(held.user(), &tenant, Proven::Session) != Ok(Next::Enter) {

@@ -24,7 +24,7 @@ use crate::{
     principal::{Actor, Origin},
     secret::Secret,
     session::RevokeReason,
-    tenant::{ResolveError, Tenant, TenantStatus},
+    tenant::Tenant,
     user::{Email, UserStatus, one_time, one_time::Purpose, store},
 };
 
@@ -100,11 +100,7 @@ pub async fn reset_password(
     new: Secret<String>,
 ) -> Result<(), ResetPasswordError> {
     let token = Token::parse(Kind::OneTime, token).ok_or(ResetPasswordError::InvalidToken)?;
-    let tenant = match auth.tenants.get(token.tenant()).await {
-        Ok(tenant) => tenant.filter(|tenant| tenant.status == TenantStatus::Active),
-        Err(ResolveError::Internal(error)) => return Err(error.into()),
-        Err(_) => None,
-    };
+    let tenant = auth.active_tenant(token.tenant()).await?;
     let tenant = tenant.ok_or(ResetPasswordError::InvalidToken)?;
     // A password that is refused must not use up the token.
     let user = account_of(auth, &tenant, &token).await?;

@@ -15,7 +15,6 @@ use crate::{
     principal::{Actor, Origin},
     secret::Secret,
     session::Method,
-    tenant::ResolveError,
     user::store,
 };
 
@@ -61,11 +60,8 @@ internal_variant!(AnswerError: Internal sea_orm::DbErr);
 /// [`AnswerError::InvalidCode`]: the token can be used again, until there were too many failures.
 pub async fn answer_challenge(auth: &Auth, origin: &Origin, answer: Answer) -> Result<SignedIn, AnswerError> {
     let token = Token::parse(Kind::Mfa, &answer.mfa_token).ok_or(AnswerError::InvalidMfaToken)?;
-    let tenant = match auth.tenants.get(token.tenant()).await {
-        Ok(tenant) => tenant.ok_or(AnswerError::InvalidMfaToken)?,
-        Err(ResolveError::Internal(error)) => return Err(AnswerError::Internal(error)),
-        Err(_) => return Err(AnswerError::InvalidMfaToken),
-    };
+    let tenant = auth.active_tenant(token.tenant()).await?;
+    let tenant = tenant.ok_or(AnswerError::InvalidMfaToken)?;
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
     let gone = || AnswerError::InvalidMfaToken;
     let asked = challenge::find(&change, &token).await?.ok_or_else(gone)?;

@@ -1,7 +1,5 @@
 //! Lifting a lock: by its owner, with the token from the mail, or by an administrator.
 
-use std::sync::Arc;
-
 use super::Auth;
 use crate::{
     context::Change,
@@ -9,11 +7,11 @@ use crate::{
     device,
     entity::user,
     error::{Internal, internal_variant},
-    id::{TenantId, UserId},
+    id::UserId,
     lockout,
     permission::{Authorized, UsersWrite},
     principal::{Actor, Origin},
-    tenant::{ResolveError, Tenant, TenantStatus},
+    tenant::Tenant,
     user::{one_time, one_time::Purpose, store},
 };
 
@@ -39,9 +37,8 @@ internal_variant!(UnlockError: Internal sea_orm::DbErr);
 /// [`UnlockError::InvalidToken`].
 pub async fn unlock(auth: &Auth, origin: &Origin, token: &str) -> Result<(), UnlockError> {
     let token = Token::parse(Kind::OneTime, token).ok_or(UnlockError::InvalidToken)?;
-    let tenant = tenant(auth, token.tenant())
-        .await?
-        .ok_or(UnlockError::InvalidToken)?;
+    let tenant = auth.active_tenant(token.tenant()).await?;
+    let tenant = tenant.ok_or(UnlockError::InvalidToken)?;
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
     let (id, now) = (tenant.id, change.now);
     let seen = one_time::peek(&change.tx, id, Purpose::Unlock, &token, now).await?;
@@ -70,7 +67,7 @@ pub async fn unlock_user(
     origin: &Origin,
     user: UserId,
 ) -> Result<(), UnlockError> {
-    let tenant = tenant(auth, caller.principal().tenant).await?;
+    let tenant = auth.active_tenant(caller.principal().tenant).await?;
     let tenant = tenant.ok_or(UnlockError::NotFound)?;
     let change = auth.context.change(tenant.id, caller.actor(), origin).await?;
     let user = store::find(&change.tx, tenant.id, user)
@@ -84,12 +81,4 @@ pub async fn unlock_user(
 async fn lift(change: &Change<'_>, tenant: &Tenant, user: &user::Model) -> Result<(), Internal> {
     let devices = device::of_user(&change.tx, tenant.id, user.id).await?;
     lockout::lift(change, tenant, user, &devices).await
-}
-
-async fn tenant(auth: &Auth, id: TenantId) -> Result<Option<Arc<Tenant>>, UnlockError> {
-    match auth.tenants.get(id).await {
-        Ok(tenant) => Ok(tenant.filter(|tenant| tenant.status == TenantStatus::Active)),
-        Err(ResolveError::Internal(error)) => Err(error.into()),
-        Err(_) => Ok(None),
-    }
 }

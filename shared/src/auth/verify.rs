@@ -13,7 +13,7 @@ use crate::{
     outbox::{self, EventType},
     principal::{Actor, Origin},
     signal::SignalKind,
-    tenant::{ResolveError, Tenant},
+    tenant::Tenant,
     user::{Email, User, one_time, one_time::Purpose, store},
 };
 
@@ -30,15 +30,6 @@ pub enum VerifyError {
 
 internal_variant!(VerifyError: Internal sea_orm::DbErr);
 
-impl From<ResolveError> for VerifyError {
-    fn from(error: ResolveError) -> Self {
-        match error {
-            ResolveError::Internal(error) => Self::Internal(error),
-            _ => Self::InvalidToken,
-        }
-    }
-}
-
 /// Proves an address by the token that was mailed to it: the account's, or the one that is to take its place. Does
 /// not sign anyone in.
 ///
@@ -53,7 +44,8 @@ pub async fn verify_email(auth: &Auth, origin: &Origin, token: &str) -> Result<U
 }
 
 async fn verify_present(auth: &Auth, origin: &Origin, token: &Token) -> Result<User, VerifyError> {
-    let tenant = token.tenant();
+    let tenant = auth.active_tenant(token.tenant()).await?;
+    let tenant = tenant.ok_or(VerifyError::InvalidToken)?.id;
     let mut change = auth.context.change(tenant, Actor::Anonymous, origin).await?;
     let proof = one_time::peek(&change.tx, tenant, Purpose::VerifyEmail, token, change.now).await?;
     let proof = proof.ok_or(VerifyError::InvalidToken)?;
