@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    Statement, TransactionTrait,
+    Statement, TransactionTrait, raw_sql,
 };
 
 use crate::{config, id::TenantId};
@@ -68,8 +68,11 @@ impl Postgres {
     /// When no connection is to be had.
     pub async fn tenant(&self, tenant: TenantId) -> Result<Tx, DbErr> {
         let tx = self.0.begin().await?;
-        tx.execute_unprepared(&format!(
-            "SELECT set_config('latchkey.tenant_id', '{tenant}', true)"
+        // Prepared once for each connection: as text of its own it would be parsed for every transaction.
+        let tenant = tenant.to_string();
+        tx.execute_raw(raw_sql!(
+            Postgres,
+            "SELECT set_config('latchkey.tenant_id', {tenant}, true)"
         ))
         .await?;
         Ok(tx)

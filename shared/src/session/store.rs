@@ -109,7 +109,8 @@ pub(super) async fn take_turns(tx: &Tx, user: UserId) -> Result<(), DbErr> {
     .map(drop)
 }
 
-/// Ends the oldest live sessions of a user beyond `limit`; the one that has just begun is none of them.
+/// Ends the oldest live sessions of a user beyond `limit`; the one that has just begun is none of them. Each session's
+/// token is looked up by itself (`LIMIT` has it so): as a join the planner took it for, it ran over all of the tenant's.
 pub(super) async fn revoke_beyond(
     tx: &Tx,
     tenant: TenantId,
@@ -127,8 +128,8 @@ pub(super) async fn revoke_beyond(
              SELECT s.id FROM sessions s
              WHERE s.tenant_id = {tenant} AND s.user_id = {user} AND s.revoked_at IS NULL AND s.expires_at > {now}
                AND s.id <> {newest}
-               AND EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
-                             AND t.used_at IS NULL AND t.expires_at > {now})
+               AND (SELECT true FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
+                      AND t.used_at IS NULL AND t.expires_at > {now} LIMIT 1)
              ORDER BY s.created_at DESC, s.id DESC OFFSET {others}))
          RETURNING id"
     ))
@@ -151,8 +152,8 @@ pub(super) async fn list(
         "SELECT s.* FROM sessions s
          WHERE s.tenant_id = {tenant} AND s.user_id = {user} AND s.id < {before}
            AND s.revoked_at IS NULL AND s.expires_at > {now}
-           AND EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
-                         AND t.used_at IS NULL AND t.expires_at > {now})
+           AND (SELECT true FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
+                  AND t.used_at IS NULL AND t.expires_at > {now} LIMIT 1)
          ORDER BY s.id DESC LIMIT {limit}"
     ))
     .all(tx)
