@@ -1,5 +1,6 @@
 //! Successful responses, by status.
 
+use latchkey_shared::version::Version;
 use poem::{
     IntoResponse, Response,
     http::{HeaderValue, StatusCode, header},
@@ -50,6 +51,41 @@ impl<T: ToJSON> IntoResponse for Ok<T> {
 impl<T: ToJSON> ApiResponse for Ok<T> {
     fn meta() -> MetaResponses {
         responses(200, "OK", json::<T>(), Vec::new())
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+/// 200 with a body and its version, for `If-Match`.
+pub struct Versioned<T> {
+    /// The thing as it stands.
+    pub body: T,
+    /// What names it as it stands.
+    pub version: Version,
+}
+
+impl<T: ToJSON> IntoResponse for Versioned<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.body).into_response();
+        if let std::result::Result::Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", self.version.0)) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+impl<T: ToJSON> ApiResponse for Versioned<T> {
+    fn meta() -> MetaResponses {
+        let tag = MetaHeader {
+            name: "ETag".to_owned(),
+            description: Some("Names the thing as it stands; a change takes it as If-Match".to_owned()),
+            required: true,
+            deprecated: false,
+            schema: String::schema_ref(),
+        };
+        responses(200, "OK", json::<T>(), vec![tag])
     }
 
     fn register(registry: &mut Registry) {

@@ -85,6 +85,7 @@ fn row(change: &Change<'_>, record: Record) -> audit_event::ActiveModel {
     } = record;
     let (actor_kind, actor_id) = match change.actor {
         Actor::User(user) => ("user", Some(user.0)),
+        Actor::ApiKey(key) => ("api_key", Some(key.0)),
         Actor::Anonymous => ("anonymous", None),
         Actor::System => ("system", None),
     };

@@ -56,6 +56,12 @@ ids! {
     UserId
     /// A role of one tenant.
     RoleId
+    /// A machine that has roles of its own.
+    ServiceAccountId
+    /// An API key.
+    ApiKeyId
+    /// A domain that names a tenant.
+    DomainId
     /// A sign-in: the family of one refresh token chain.
     SessionId
     /// A device that a user has signed in with.

@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | what they are |
 //! |---|---|---|
-//! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] | pure values and rules |
+//! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`version`] | pure values and rules |
 //! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
@@ -49,4 +49,5 @@ pub mod signal;
 pub mod telemetry;
 pub mod tenant;
 pub mod user;
+pub mod version;
 pub mod webhook;

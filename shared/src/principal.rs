@@ -4,23 +4,59 @@ use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use crate::id::{SessionId, TenantId, UserId};
+use crate::id::{ApiKeyId, ServiceAccountId, SessionId, TenantId, UserId};
 
-/// A signed-in caller, proven by a credential that was checked on this very request.
+/// Whoever acts, proven by a credential that was checked on this very request: what operations that take a permission
+/// know of their caller.
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// The only tenant the caller may act in.
     pub tenant: TenantId,
-    /// The user who signed in.
+    /// In whose name.
+    pub subject: Subject,
+    /// The API key that the caller came by; none for a session.
+    pub key: Option<ApiKeyId>,
+    /// What the caller may do: of a key, its scopes as far as its owner holds them now.
+    pub permissions: Permissions,
+}
+
+/// In whose name somebody acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A user.
+    User(UserId),
+    /// A machine with roles of its own.
+    ServiceAccount(ServiceAccountId),
+    /// The tenant as a whole, by one of its keys.
+    Tenant,
+}
+
+/// A user and the session the user acts in: what operations on one's own account know of their caller.
+#[derive(Clone, Debug)]
+pub struct UserSession {
+    /// The only tenant the user may act in.
+    pub tenant: TenantId,
+    /// Who signed in.
     pub user: UserId,
-    /// The session the credential belongs to.
+    /// The session the access token belongs to.
     pub session: SessionId,
     /// When the user last proved to be that user.
     pub authenticated_at: DateTime<Utc>,
     /// Whether that was proven by both factors.
     pub both_factors: bool,
-    /// What the caller may do.
+    /// What the user may do.
     pub permissions: Permissions,
+}
+
+impl From<UserSession> for Principal {
+    fn from(session: UserSession) -> Self {
+        Self {
+            tenant: session.tenant,
+            subject: Subject::User(session.user),
+            key: None,
+            permissions: session.permissions,
+        }
+    }
 }
 
 /// A set of `resource:action` strings, cheap to hand around.
@@ -65,14 +101,27 @@ pub struct Origin {
 pub enum Actor {
     /// A signed-in user.
     User(UserId),
+    /// Whoever holds an API key.
+    ApiKey(ApiKeyId),
     /// Whoever sent a request without a credential.
     Anonymous,
     /// Latchkey itself: a job, or a command of the operator.
     System,
 }
 
+impl From<&UserSession> for Actor {
+    fn from(session: &UserSession) -> Self {
+        Self::User(session.user)
+    }
+}
+
 impl From<&Principal> for Actor {
     fn from(principal: &Principal) -> Self {
-        Self::User(principal.user)
+        match (principal.key, principal.subject) {
+            (Some(key), _) => Self::ApiKey(key),
+            (None, Subject::User(user)) => Self::User(user),
+            // Nobody else signs in.
+            (None, Subject::ServiceAccount(_) | Subject::Tenant) => Self::System,
+        }
     }
 }

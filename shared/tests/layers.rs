@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
         "secret",
         "page",
         "permission",
+        "version",
     ],
     &[
         "batch",

@@ -6,12 +6,12 @@ use futures::future::join_all;
 use latchkey_shared::{
     context::Context,
     entity::{TenantStatus, tenant},
-    id::{SessionId, TenantId, UserId},
+    id::{TenantId, UserId},
     outbox::{self, EventType},
     page::PageRequest,
     permission::{Authorized, Permission},
     postgres::CrossTenant,
-    principal::{Actor, Origin, Principal},
+    principal::{Actor, Origin, Principal, Subject},
     webhook::{
         self, DeliveryFilter, Endpoint, EndpointPatch, HeaderFault, Headers, NewEndpoint, UrlFault,
         WebhookError,
@@ -47,10 +47,8 @@ fn proof<P: Permission>(context: &Context, tenant: TenantId) -> Authorized<P> {
     let now = context.clock.now();
     let principal = Principal {
         tenant,
-        user: UserId(context.uuid(now)),
-        session: SessionId(context.uuid(now)),
-        authenticated_at: now,
-        both_factors: false,
+        subject: Subject::User(UserId(context.uuid(now))),
+        key: None,
         permissions: [P::NAME].into_iter().collect(),
     };
     Authorized::prove(principal).unwrap()

@@ -6,11 +6,11 @@ use chrono::TimeDelta;
 use latchkey_shared::{
     context::Context,
     entity::{DeliveryState, TenantStatus, tenant},
-    id::{DeliveryId, EventId, SessionId, TenantId, UserId},
+    id::{DeliveryId, EventId, TenantId, UserId},
     page::PageRequest,
     permission::{Authorized, Permission, WebhooksRead},
     postgres::CrossTenant,
-    principal::{Origin, Principal},
+    principal::{Origin, Principal, Subject},
     queue::{self, Lane},
     webhook::{self, Attempt, CreatedEndpoint, Delivery, DeliveryFilter, NewEndpoint},
 };
@@ -48,10 +48,8 @@ impl World {
     pub(crate) fn proof<P: Permission>(&self) -> Authorized<P> {
         let principal = Principal {
             tenant: self.tenant,
-            user: UserId(self.context().uuid(self.context().clock.now())),
-            session: SessionId(self.context().uuid(self.context().clock.now())),
-            authenticated_at: self.context().clock.now(),
-            both_factors: false,
+            subject: Subject::User(UserId(self.context().uuid(self.context().clock.now()))),
+            key: None,
             permissions: [P::NAME].into_iter().collect(),
         };
         Authorized::prove(principal).unwrap()

@@ -55,9 +55,9 @@ impl Admit for Recent {
     fn admit(auth: &Auth, caller: Caller) -> Result<Self, Failure> {
         let Bearer(caller) = Bearer::admit(auth, caller)?;
         let max_age = auth.context.config.tokens.reauthentication_ttl;
-        let recent_until = caller.principal.authenticated_at + max_age;
+        let recent_until = caller.session.authenticated_at + max_age;
         // Who has a second factor proves it too: a device that is trusted with it is not a proof.
-        let in_full = caller.principal.both_factors || !caller.account.enrolled;
+        let in_full = caller.session.both_factors || !caller.account.enrolled;
         if !in_full || recent_until < auth.context.clock.now() {
             return Err(Failure::stale_authentication(max_age));
         }
@@ -74,7 +74,9 @@ impl<P: Permission> Admit for Permit<P> {
                 format!("This takes the permission {}.", P::NAME),
             )
         };
-        Authorized::prove(caller.principal).map(Self).ok_or_else(lacking)
+        Authorized::prove(caller.session.into())
+            .map(Self)
+            .ok_or_else(lacking)
     }
 }
 

@@ -64,6 +64,10 @@ codes! {
     InvalidRefreshToken UNAUTHORIZED "The refresh token is not valid"
     /// The caller lacks a permission.
     Forbidden FORBIDDEN "A permission is missing"
+    /// Who grants something must hold it.
+    Escalation FORBIDDEN "Nobody grants what they do not hold"
+    /// The operation is for a signed-in user: an API key does not do.
+    SessionRequired FORBIDDEN "A signed-in user is required"
     /// The password is right; the address is yet to be proven.
     EmailNotVerified FORBIDDEN "The e-mail address is not verified"
     /// The tenant wants a second factor, and the account has none yet.
@@ -102,6 +106,10 @@ codes! {
     BodyTooLarge PAYLOAD_TOO_LARGE "The body is too large"
     /// The body is not declared as JSON.
     UnsupportedMediaType UNSUPPORTED_MEDIA_TYPE "The body must be application/json"
+    /// What `If-Match` names is not how things stand now (RFC 9110 section 13.1.1).
+    PreconditionFailed PRECONDITION_FAILED "It has changed meanwhile"
+    /// The operation takes `If-Match` (RFC 6585 section 3).
+    PreconditionRequired PRECONDITION_REQUIRED "If-Match is missing"
     /// Fields of the body break rules; `errors` names each.
     ValidationFailed UNPROCESSABLE_ENTITY "Fields are not valid"
     /// Too many requests; `Retry-After` says when to come back.

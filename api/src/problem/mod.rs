@@ -25,7 +25,9 @@ use poem_openapi::{
 
 pub use self::{
     code::ProblemCode,
-    status::{Busy, Conflict, Input, Limited, NotFound, Parameters, Permitted, SignedIn, Statuses, Tenancy},
+    status::{
+        Busy, Conflict, Input, Limited, Matched, NotFound, Parameters, Permitted, SignedIn, Statuses, Tenancy,
+    },
 };
 
 const CONTENT_TYPE: &str = "application/problem+json";

@@ -34,6 +34,8 @@ lists! {
     NotFound [404];
     /// May meet what is there already.
     Conflict [409];
+    /// Takes `If-Match`.
+    Matched [412, 428];
     /// Is refused to who asks too often.
     Limited [429];
     /// Hashes a password.

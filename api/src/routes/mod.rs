@@ -15,10 +15,13 @@ pub mod tokens;
 pub mod users;
 pub mod webhooks;
 
-use latchkey_shared::page::{InvalidCursor, PageRequest};
+use latchkey_shared::{
+    page::{InvalidCursor, PageRequest},
+    version::Expected,
+};
 use poem_openapi::{Tags, types::MaybeUndefined};
 
-use crate::problem::{Failure, ProblemCode};
+use crate::problem::{Failure, FieldError, ProblemCode};
 
 /// How the document groups operations.
 #[derive(Tags)]
@@ -31,6 +34,12 @@ pub enum Tag {
     Account,
     /// The users of a tenant; for its administrators.
     Users,
+    /// What users may do: permissions, roles, and the answer to who may.
+    Roles,
+    /// Principals for machines.
+    ServiceAccounts,
+    /// Credentials for machines.
+    ApiKeys,
     /// Where one is signed in.
     Sessions,
     /// What other services ask about tokens.
@@ -65,4 +74,30 @@ fn page(limit: Option<u32>, cursor: Option<&str>) -> Result<PageRequest, Failure
             "Take next_cursor from the page before.",
         )
     })
+}
+
+/// What a change may be made of, as `If-Match` says; it must be there.
+fn if_match(field: Option<&str>) -> Result<Expected, Failure> {
+    let missing = || {
+        Failure::new(
+            ProblemCode::PreconditionRequired,
+            "Send the ETag that you have read as If-Match.",
+        )
+    };
+    Expected::parse(field.ok_or_else(missing)?).ok_or_else(|| {
+        let field = FieldError::new(
+            "/header/If-Match",
+            "invalid_format",
+            "Take it from ETag, with its quotes.",
+        );
+        Failure::fields(ProblemCode::InvalidParameter, vec![field])
+    })
+}
+
+/// What the caller has read is not how it stands now.
+fn changed_meanwhile() -> Failure {
+    Failure::new(
+        ProblemCode::PreconditionFailed,
+        "Read it again, and make the change of what it is now.",
+    )
 }

@@ -76,12 +76,13 @@ impl Accounts {
         let changes = Arc::new(AtomicU64::new(0));
         let (of, count) = (known.clone(), Arc::clone(&changes));
         signals.listen(move |signal| match signal.kind {
-            SignalKind::SessionRevoked => {}
+            SignalKind::SessionRevoked | SignalKind::ServiceAccountChanged | SignalKind::ApiKeyChanged => {}
             SignalKind::AccountChanged => {
                 count.fetch_add(1, Ordering::AcqRel);
                 of.invalidate(&UserId(signal.subject));
             }
-            SignalKind::TenantChanged => {
+            // Who holds the role is not known here.
+            SignalKind::TenantChanged | SignalKind::RoleChanged => {
                 count.fetch_add(1, Ordering::AcqRel);
                 let tenant = signal.tenant;
                 if of

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::{Account, Auth};
-use crate::{crypto::jwt::Claims, error::Internal, principal::Principal, session};
+use crate::{crypto::jwt::Claims, error::Internal, principal::UserSession, session};
 
 /// Someone whose credential was checked on this very request.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// What services take.
-    pub principal: Principal,
+    pub session: UserSession,
     /// What is known of the account.
     pub account: Arc<Account>,
 }
@@ -37,7 +37,7 @@ pub async fn authenticate(auth: &Auth, token: &str) -> Result<Caller, Authentica
     let now = auth.context.clock.now();
     let (claims, account) = check(auth, token, now).await?;
     auth.seen.note(claims.tid, claims.sid, now);
-    let principal = Principal {
+    let session = UserSession {
         tenant: claims.tid,
         user: claims.sub,
         session: claims.sid,
@@ -45,7 +45,7 @@ pub async fn authenticate(auth: &Auth, token: &str) -> Result<Caller, Authentica
         both_factors: claims.acr == session::BOTH_FACTORS,
         permissions: account.permissions.clone(),
     };
-    Ok(Caller { principal, account })
+    Ok(Caller { session, account })
 }
 
 /// What an access token says, and the account it says it of.

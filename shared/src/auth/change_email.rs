@@ -16,7 +16,7 @@ use crate::{
     id::UserId,
     mail::{self, Letter, To},
     outbox::{self, EventType},
-    principal::{Actor, Origin, Principal},
+    principal::{Actor, Origin, UserSession},
     secret::Secret,
     signal::SignalKind,
     tenant::Tenant,
@@ -46,7 +46,7 @@ internal_variant!(ChangeEmailError: Internal sea_orm::DbErr);
 pub async fn change_email(
     auth: &Auth,
     tenant: &Tenant,
-    caller: &Principal,
+    caller: &UserSession,
     origin: &Origin,
     new: &Email,
     password: Secret<String>,

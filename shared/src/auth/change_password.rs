@@ -12,7 +12,7 @@ use crate::{
     error::{Internal, internal_variant},
     mail::{self, Letter, To},
     outbox::{self, EventType},
-    principal::{Actor, Origin, Principal},
+    principal::{Actor, Origin, UserSession},
     secret::Secret,
     session::RevokeReason,
     tenant::Tenant,
@@ -41,7 +41,7 @@ internal_variant!(ChangePasswordError: Internal sea_orm::DbErr);
 pub async fn change_password(
     auth: &Auth,
     tenant: &Tenant,
-    caller: &Principal,
+    caller: &UserSession,
     origin: &Origin,
     current: Secret<String>,
     new: Secret<String>,

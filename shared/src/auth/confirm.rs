@@ -7,7 +7,7 @@ use crate::{
     audit::{self, Outcome, Record},
     entity::user,
     lockout::{self, Budget, Credential},
-    principal::{Actor, Origin, Principal},
+    principal::{Actor, Origin, UserSession},
     secret::Secret,
     session,
     tenant::Tenant,
@@ -21,7 +21,7 @@ use crate::{
 pub(crate) async fn confirm_password(
     auth: &Auth,
     tenant: &Tenant,
-    caller: &Principal,
+    caller: &UserSession,
     origin: &Origin,
     password: Secret<String>,
 ) -> Result<user::Model, LoginError> {

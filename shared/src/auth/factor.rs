@@ -74,9 +74,9 @@ impl From<LoginError> for FactorError {
 /// # Errors
 /// Only failures inside.
 pub async fn factor_status(auth: &Auth, caller: &Caller) -> Result<Status, Internal> {
-    let principal = &caller.principal;
-    let tx = auth.context.postgres.tenant(principal.tenant).await?;
-    Ok(mfa::status(&tx, principal.tenant, principal.user).await?)
+    let session = &caller.session;
+    let tx = auth.context.postgres.tenant(session.tenant).await?;
+    Ok(mfa::status(&tx, session.tenant, session.user).await?)
 }
 
 /// Begins to set a factor up; one that the account has goes on counting until this one is confirmed.
@@ -92,7 +92,7 @@ pub async fn set_up_factor(
     let tenant = &caller.account.tenant;
     refuse_where_off(tenant)?;
     // Whoever knows the password alone must not put a factor in the place of the owner's.
-    if caller.account.enrolled && !caller.principal.both_factors {
+    if caller.account.enrolled && !caller.session.both_factors {
         return Err(FactorError::Unproven);
     }
     let (change, user) = with_password(auth, caller, origin, password).await?;
@@ -115,25 +115,25 @@ pub async fn confirm_factor(
     origin: &Origin,
     code: Secret<String>,
 ) -> Result<Vec<Secret<String>>, FactorError> {
-    let (tenant, principal) = (&caller.account.tenant, &caller.principal);
+    let (tenant, session) = (&caller.account.tenant, &caller.session);
     refuse_where_off(tenant)?;
     let change = auth
         .context
-        .change(tenant.id, Actor::from(principal), origin)
+        .change(tenant.id, Actor::from(session), origin)
         .await?;
     // Nobody signs in meanwhile: a session without the factor is there to be ended, or waits and finds it.
-    store::hold(&change.tx, tenant.id, principal.user).await?;
-    let user = store::find(&change.tx, tenant.id, principal.user).await?;
+    store::hold(&change.tx, tenant.id, session.user).await?;
+    let user = store::find(&change.tx, tenant.id, session.user).await?;
     let user = user.ok_or(FactorError::SessionEnded)?;
     let Factors { active, pending } = mfa::hold(&change, user.id).await?;
     let pending = pending.ok_or(FactorError::NotPending)?;
     let proven = prove_code(change, tenant, &user, &pending, &Code::Totp(code)).await?;
     let (mut change, _) = proven.ok_or(FactorError::InvalidCode)?;
-    session::second_factor_added(&change, principal.session)
+    session::second_factor_added(&change, session.session)
         .await?
         .ok_or(FactorError::SessionEnded)?;
     let codes = mfa::confirm(&change, &pending).await?;
-    let (except, reason) = (Some(principal.session), RevokeReason::SecondFactorChanged);
+    let (except, reason) = (Some(session.session), RevokeReason::SecondFactorChanged);
     session::revoke_all(&mut change, user.id, except, reason).await?;
     note(
         &change,
@@ -212,11 +212,11 @@ pub(super) async fn with_password<'a>(
     origin: &'a Origin,
     password: Secret<String>,
 ) -> Result<(Change<'a>, user::Model), FactorError> {
-    let (tenant, principal) = (&caller.account.tenant, &caller.principal);
-    let user = confirm_password(auth, tenant, principal, origin, password).await?;
+    let (tenant, session) = (&caller.account.tenant, &caller.session);
+    let user = confirm_password(auth, tenant, session, origin, password).await?;
     let change = auth
         .context
-        .change(tenant.id, Actor::from(principal), origin)
+        .change(tenant.id, Actor::from(session), origin)
         .await?;
     if store::hold_unchanged(&change.tx, tenant.id, &user).await? {
         Ok((change, user))

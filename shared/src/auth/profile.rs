@@ -9,7 +9,7 @@ use crate::{
     audit::{self, Record},
     error::Internal,
     outbox::{self, EventType},
-    principal::{Actor, Origin, Principal},
+    principal::{Actor, Origin, UserSession},
     signal::SignalKind,
     user::store,
 };
@@ -28,7 +28,7 @@ pub struct ProfilePatch {
 /// Only failures inside.
 pub async fn update_profile(
     auth: &Auth,
-    caller: &Principal,
+    caller: &UserSession,
     origin: &Origin,
     patch: ProfilePatch,
 ) -> Result<Option<Arc<Account>>, Internal> {

@@ -27,7 +27,7 @@ pub async fn reauthenticate(
     password: Secret<String>,
     code: Option<Code>,
 ) -> Result<Access, FactorError> {
-    let (tenant, principal) = (&caller.account.tenant, &caller.principal);
+    let (tenant, session) = (&caller.account.tenant, &caller.session);
     let (mut change, user) = with_password(auth, caller, origin, password).await?;
     let mut methods = vec![Method::Password];
     if let Some(factor) = mfa::hold(&change, user.id).await?.active {
@@ -45,17 +45,17 @@ pub async fn reauthenticate(
         at: change.now,
         methods,
     };
-    let ends_at = session::prove_again(&change, principal.session, &proof)
+    let ends_at = session::prove_again(&change, session.session, &proof)
         .await?
         .ok_or(FactorError::SessionEnded)?;
     let record = Record::success(
         "session.reauthenticate",
         "session",
-        principal.session.0,
+        session.session.0,
         json!({ "methods": proof.amr() }),
     );
     audit::record(&change, record).await?;
-    let access = auth.access(tenant.id, user.id, principal.session, ends_at, &proof, change.now)?;
+    let access = auth.access(tenant.id, user.id, session.session, ends_at, &proof, change.now)?;
     change.commit().await?;
     Ok(access)
 }

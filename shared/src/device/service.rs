@@ -11,7 +11,7 @@ use crate::{
     error::{Internal, internal_variant},
     id::DeviceId,
     page::{Page, PageRequest},
-    principal::{Actor, Origin, Principal},
+    principal::{Actor, Origin, UserSession},
 };
 
 /// A device, as its user sees it.
@@ -71,7 +71,7 @@ internal_variant!(DeviceError: Internal sea_orm::DbErr);
 /// Only failures inside.
 pub async fn list(
     context: &Context,
-    caller: &Principal,
+    caller: &UserSession,
     page: PageRequest,
 ) -> Result<Page<Device>, Internal> {
     let now = context.clock.now();
@@ -86,7 +86,7 @@ pub async fn list(
 /// [`DeviceError::NotFound`].
 pub async fn forget(
     context: &Context,
-    caller: &Principal,
+    caller: &UserSession,
     origin: &Origin,
     id: DeviceId,
 ) -> Result<(), DeviceError> {

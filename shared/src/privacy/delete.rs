@@ -9,7 +9,7 @@ use crate::{
     error::{Internal, internal_variant},
     mail::{self, Letter, To},
     outbox::{self, EventType},
-    principal::{Actor, Origin, Principal},
+    principal::{Actor, Origin, UserSession},
     rbac,
     secret::Secret,
     session::{self, RevokeReason},
@@ -40,7 +40,7 @@ internal_variant!(DeleteAccountError: Internal sea_orm::DbErr);
 pub async fn delete_account(
     auth: &Auth,
     tenant: &Tenant,
-    caller: &Principal,
+    caller: &UserSession,
     origin: &Origin,
     password: Secret<String>,
 ) -> Result<(), DeleteAccountError> {

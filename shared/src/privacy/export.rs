@@ -14,7 +14,7 @@ use crate::{
     audit::{self, Record},
     context::Context,
     error::Internal,
-    principal::{Actor, Origin, Principal},
+    principal::{Actor, Origin, UserSession},
     tenant::Tenant,
     user,
 };
@@ -32,7 +32,7 @@ pub const ROWS_PER_TABLE: u32 = 5_000;
 pub async fn export(
     context: &Context,
     tenant: &Tenant,
-    caller: &Principal,
+    caller: &UserSession,
     origin: &Origin,
 ) -> Result<Option<String>, Internal> {
     let change = context.change(tenant.id, Actor::from(caller), origin).await?;

@@ -12,7 +12,7 @@ use crate::{
     id::{SessionId, TenantId},
     page::{Page, PageRequest},
     postgres::Tx,
-    principal::{Actor, Origin, Principal},
+    principal::{Actor, Origin, UserSession},
     tenant::Tenant,
 };
 
@@ -90,7 +90,7 @@ impl SessionInfo {
 /// Only failures inside.
 pub async fn list(
     context: &Context,
-    caller: &Principal,
+    caller: &UserSession,
     page: PageRequest,
 ) -> Result<Page<SessionInfo>, Internal> {
     let tx = context.postgres.tenant(caller.tenant).await?;
@@ -105,7 +105,7 @@ pub async fn list(
 /// [`SessionError::NotFound`] for a session that is another's, has ended or never was: nobody learns which.
 pub async fn end(
     context: &Context,
-    caller: &Principal,
+    caller: &UserSession,
     origin: &Origin,
     id: SessionId,
 ) -> Result<(), SessionError> {
@@ -124,7 +124,7 @@ pub async fn end(
 ///
 /// # Errors
 /// Only failures inside.
-pub async fn logout(context: &Context, caller: &Principal, origin: &Origin) -> Result<(), Internal> {
+pub async fn logout(context: &Context, caller: &UserSession, origin: &Origin) -> Result<(), Internal> {
     let mut change = context.change(caller.tenant, Actor::from(caller), origin).await?;
     revoke(&mut change, caller.session, RevokeReason::Logout).await?;
     change.commit().await?;
@@ -135,7 +135,7 @@ pub async fn logout(context: &Context, caller: &Principal, origin: &Origin) -> R
 ///
 /// # Errors
 /// Only failures inside.
-pub async fn logout_all(context: &Context, caller: &Principal, origin: &Origin) -> Result<(), Internal> {
+pub async fn logout_all(context: &Context, caller: &UserSession, origin: &Origin) -> Result<(), Internal> {
     let mut change = context.change(caller.tenant, Actor::from(caller), origin).await?;
     revoke_all(&mut change, caller.user, None, RevokeReason::LogoutAll).await?;
     change.commit().await?;

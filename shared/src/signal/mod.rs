@@ -38,10 +38,23 @@ pub enum SignalKind {
     AccountChanged,
     /// The tenant's state, domains or settings are others than before.
     TenantChanged,
+    /// The role grants something else than before, or is gone.
+    RoleChanged,
+    /// The service account's state or roles are others than before, or it is gone.
+    ServiceAccountChanged,
+    /// The API key is revoked, replaced or changed.
+    ApiKeyChanged,
 }
 
 impl SignalKind {
-    const ALL: [Self; 3] = [Self::SessionRevoked, Self::AccountChanged, Self::TenantChanged];
+    const ALL: [Self; 6] = [
+        Self::SessionRevoked,
+        Self::AccountChanged,
+        Self::TenantChanged,
+        Self::RoleChanged,
+        Self::ServiceAccountChanged,
+        Self::ApiKeyChanged,
+    ];
 
     /// The word in the database and in the stream.
     #[must_use]
@@ -50,6 +63,9 @@ impl SignalKind {
             Self::SessionRevoked => "session_revoked",
             Self::AccountChanged => "account_changed",
             Self::TenantChanged => "tenant_changed",
+            Self::RoleChanged => "role_changed",
+            Self::ServiceAccountChanged => "service_account_changed",
+            Self::ApiKeyChanged => "api_key_changed",
         }
     }
 
@@ -65,7 +81,7 @@ pub struct Signal {
     pub tenant: TenantId,
     /// What it says.
     pub kind: SignalKind,
-    /// Of which session, user or tenant.
+    /// Of which session, user, tenant, role, service account or key.
     pub subject: Uuid,
 }
 

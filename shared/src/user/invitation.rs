@@ -28,7 +28,7 @@ pub async fn invite(
     let id = InvitationId::new(change.now, &*change.context.random);
     let invited_by = match change.actor {
         Actor::User(user) => Some(user),
-        Actor::Anonymous | Actor::System => None,
+        Actor::ApiKey(_) | Actor::Anonymous | Actor::System => None,
     };
     let row = invitation::ActiveModel {
         id: Set(id),

@@ -39,7 +39,7 @@ impl AccountApi {
         origin: ClientOrigin,
         body: Json<UpdateMeRequest>,
     ) -> ApiResult<MeReply, (SignedIn, Input)> {
-        let account = auth::update_profile(auth, &caller.principal, &origin, body.0.into()).await?;
+        let account = auth::update_profile(auth, &caller.session, &origin, body.0.into()).await?;
         Ok(MeReply(account.ok_or_else(gone)?))
     }
 
@@ -56,7 +56,7 @@ impl AccountApi {
         body: Json<DeleteMeRequest>,
     ) -> ApiResult<NoContent, (SignedIn, Input, Conflict, Busy, Limited)> {
         let (tenant, password) = (&caller.account.tenant, Secret::new(body.0.password));
-        privacy::delete_account(auth, tenant, &caller.principal, &origin, password).await?;
+        privacy::delete_account(auth, tenant, &caller.session, &origin, password).await?;
         Ok(NoContent)
     }
 
@@ -73,7 +73,7 @@ impl AccountApi {
         origin: ClientOrigin,
     ) -> ApiResult<ExportReply, (SignedIn, Limited)> {
         let (context, tenant) = (&auth.context, &caller.account.tenant);
-        let document = privacy::export(context, tenant, &caller.principal, &origin).await?;
+        let document = privacy::export(context, tenant, &caller.session, &origin).await?;
         Ok(ExportReply(document.ok_or_else(gone)?))
     }
 }

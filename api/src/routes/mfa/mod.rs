@@ -167,7 +167,7 @@ impl MfaApi {
         cursor: Query<Option<String>>,
     ) -> ApiResult<Reply<List<DeviceView>>, (SignedIn, Parameters)> {
         let page = page(limit.0, cursor.0.as_deref())?;
-        let devices = device::list(&auth.context, &caller.principal, page).await?;
+        let devices = device::list(&auth.context, &caller.session, page).await?;
         Ok(Reply(List::of(devices)))
     }
 
@@ -183,7 +183,7 @@ impl MfaApi {
         /// The device
         id: Path<Uuid>,
     ) -> ApiResult<NoContent, (SignedIn, NotFound)> {
-        device::forget(&auth.context, &caller.principal, &origin, DeviceId(id.0)).await?;
+        device::forget(&auth.context, &caller.session, &origin, DeviceId(id.0)).await?;
         Ok(NoContent)
     }
 }

@@ -46,7 +46,7 @@ impl PasswordsApi {
         } = body.0;
         let (current, new) = (Secret::new(current_password), Secret::new(new_password));
         let tenant = &caller.account.tenant;
-        auth::change_password(auth, tenant, &caller.principal, &origin, current, new).await?;
+        auth::change_password(auth, tenant, &caller.session, &origin, current, new).await?;
         Ok(NoContent)
     }
 
@@ -101,7 +101,7 @@ impl PasswordsApi {
         let ChangeEmailRequest { new_email, password } = body.0;
         let new = address("/new_email", &new_email)?;
         let (tenant, password) = (&caller.account.tenant, Secret::new(password));
-        auth::change_email(auth, tenant, &caller.principal, &origin, &new, password).await?;
+        auth::change_email(auth, tenant, &caller.session, &origin, &new, password).await?;
         Ok(Accepted(SentView::verification()))
     }
 }

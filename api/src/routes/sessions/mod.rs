@@ -42,7 +42,7 @@ impl SessionsApi {
         cursor: Query<Option<String>>,
     ) -> ApiResult<Reply<List<SessionView>>, (SignedIn, Parameters)> {
         let page = page(limit.0, cursor.0.as_deref())?;
-        let sessions = session::list(&auth.context, &caller.principal, page).await?;
+        let sessions = session::list(&auth.context, &caller.session, page).await?;
         Ok(Reply(List::of(sessions)))
     }
 
@@ -58,7 +58,7 @@ impl SessionsApi {
         /// The session
         id: Path<Uuid>,
     ) -> ApiResult<NoContent, (SignedIn, NotFound)> {
-        session::end(&auth.context, &caller.principal, &origin, SessionId(id.0)).await?;
+        session::end(&auth.context, &caller.session, &origin, SessionId(id.0)).await?;
         Ok(NoContent)
     }
 
@@ -70,7 +70,7 @@ impl SessionsApi {
         Enrolling(caller): Enrolling,
         origin: ClientOrigin,
     ) -> ApiResult<NoContent, SignedIn> {
-        session::logout(&auth.context, &caller.principal, &origin).await?;
+        session::logout(&auth.context, &caller.session, &origin).await?;
         Ok(NoContent)
     }
 
@@ -84,7 +84,7 @@ impl SessionsApi {
         Enrolling(caller): Enrolling,
         origin: ClientOrigin,
     ) -> ApiResult<NoContent, SignedIn> {
-        session::logout_all(&auth.context, &caller.principal, &origin).await?;
+        session::logout_all(&auth.context, &caller.session, &origin).await?;
         Ok(NoContent)
     }
 }
