@@ -4,7 +4,7 @@ use latchkey_shared::auth::Auth;
 use poem::{Endpoint, EndpointExt, Response, Route, get, handler, http::header, web::Data};
 
 use crate::{
-    middleware::{AllowedMethods, around},
+    middleware::{AllowedMethods, Repeatable, around, repeat},
     routes::{docs, health::Draining},
     spec,
 };
@@ -20,13 +20,15 @@ struct Document(&'static str);
 pub fn app(auth: Auth, draining: Draining) -> Result<impl Endpoint, serde_json::Error> {
     let document = spec::document()?;
     let allowed = AllowedMethods::of(&document);
+    let repeatable = Repeatable::of(&document);
     let document = spec::text(&document)?;
     let routes = Route::new()
         .nest("/", spec::service())
         .at("/openapi.json", get(openapi))
         .nest("/docs", docs::routes())
         .data(Document(document.leak()));
-    Ok(routes.data(draining).around(around).data(allowed).data(auth))
+    let routes = routes.data(draining).around(repeat).around(around);
+    Ok(routes.data(allowed).data(repeatable).data(auth))
 }
 
 #[handler]

@@ -12,9 +12,9 @@ use crate::support::Api;
 
 /// A table and the column that says whose a row is.
 #[derive(Debug)]
-struct TenantTable {
-    name: String,
-    column: &'static str,
+pub(crate) struct TenantTable {
+    pub(crate) name: String,
+    pub(crate) column: &'static str,
 }
 
 async fn rows(db: &impl ConnectionTrait, sql: &str) -> Vec<sea_orm::QueryResult> {
@@ -30,7 +30,7 @@ async fn count(db: &impl ConnectionTrait, table: &str) -> i64 {
 }
 
 /// From the catalogue, so that a table that is added tomorrow is looked at tomorrow.
-async fn tenant_tables(db: &DatabaseConnection) -> Vec<TenantTable> {
+pub(crate) async fn tenant_tables(db: &DatabaseConnection) -> Vec<TenantTable> {
     let with_column = "SELECT table_name::text AS name FROM information_schema.columns
         WHERE table_schema = 'public' AND column_name = 'tenant_id' ORDER BY 1";
     let mut tables: Vec<TenantTable> = rows(db, with_column)
@@ -49,7 +49,7 @@ async fn tenant_tables(db: &DatabaseConnection) -> Vec<TenantTable> {
 }
 
 /// A tenant with a row in every table.
-async fn furnish(api: &Api) -> (Uuid, Uuid) {
+pub(crate) async fn furnish(api: &Api) -> (Uuid, Uuid) {
     let admin = api.admin().await;
     let (acme, owner) = api.tenant(&admin, "acme").await;
     let (globex, _) = api.tenant(&admin, "globex").await;
@@ -81,6 +81,8 @@ async fn furnish(api: &Api) -> (Uuid, Uuid) {
          SELECT '', tenant_id, id, now(), now() FROM users WHERE tenant_id = '{acme}' LIMIT 1;
          INSERT INTO lockouts (tenant_id, credential, failures, first_at, last_at, expires_at)
          VALUES ('{acme}', '', 1, now(), now(), now());
+         INSERT INTO idempotency_keys (tenant_id, key, fingerprint, claim, lease_until, created_at, expires_at)
+         VALUES ('{acme}', '', '', gen_random_uuid(), now(), now(), now());
          INSERT INTO mail_templates (tenant_id, kind, subject, text, html, updated_at)
          VALUES ('{acme}', 'verify_email', '', '', '', now());"
     ))

@@ -5,6 +5,7 @@
 mod accounts;
 mod health;
 mod hostile_input;
+mod idempotency;
 mod invitations;
 mod isolation;
 mod lockout;

@@ -17,6 +17,7 @@ mod m20261124_000011_lockouts;
 mod m20261124_000012_personal_data;
 mod m20261124_000013_decoys;
 mod m20261125_000014_actors_and_signals;
+mod m20261125_000019_idempotency;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000012_personal_data::Migration),
             Box::new(m20261124_000013_decoys::Migration),
             Box::new(m20261125_000014_actors_and_signals::Migration),
+            Box::new(m20261125_000019_idempotency::Migration),
         ]
     }
 }

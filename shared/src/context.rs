@@ -15,7 +15,7 @@ use crate::{
     id::{TenantId, uuid_v7},
     limit::Limits,
     postgres::{CrossTenant, Postgres, Tx},
-    principal::{Actor, Origin},
+    principal::{Actor, Claim, Origin},
     queue::{Lane, Producer, QueueError},
     random::Random,
     redis::Redis,
@@ -204,6 +204,9 @@ impl Change<'_> {
     /// # Errors
     /// When the commit fails; then nothing has happened.
     pub async fn commit(self) -> Result<(), DbErr> {
+        if let Some(claim) = &self.origin.claim {
+            use_claim(&self.tx, claim).await?;
+        }
         self.tx.commit().await?;
         for lane in Lane::ALL {
             let ids = self.jobs.iter().filter(|(of, _)| *of == lane).map(|(_, id)| *id);
@@ -215,4 +218,20 @@ impl Change<'_> {
             .await;
         Ok(())
     }
+}
+
+/// Notes in the very transaction that the request was carried out. Fails where another attempt has taken over.
+async fn use_claim(tx: &Tx, claim: &Claim) -> Result<(), DbErr> {
+    let (tenant, key, id) = (claim.tenant, claim.key.to_vec(), claim.id);
+    let used = tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "UPDATE idempotency_keys SET committed = true
+             WHERE tenant_id = {tenant} AND key = {key} AND claim = {id}"
+        ))
+        .await?;
+    if used.rows_affected() == 0 {
+        return Err(DbErr::RecordNotUpdated);
+    }
+    Ok(())
 }

@@ -8,7 +8,7 @@
 //! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`version`] | pure values and rules |
 //! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
-//! | 3 | [`audit`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
+//! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
 //! | 4 | [`lockout`] [`rbac`] [`tenant`] [`user`] | who there is |
 //! | 5 | [`device`] [`mfa`] [`session`] | what they hold |
 //! | 6 | [`auth`] | how they get in |
@@ -28,6 +28,7 @@ pub mod device;
 pub mod entity;
 pub mod error;
 pub mod id;
+pub mod idempotency;
 pub mod limit;
 pub mod lockout;
 pub mod mail;

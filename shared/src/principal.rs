@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::id::{ApiKeyId, ServiceAccountId, SessionId, TenantId, UserId};
 
@@ -94,6 +95,19 @@ pub struct Origin {
     pub address: Option<IpAddr>,
     /// The `User-Agent` header, cut to 256 characters.
     pub user_agent: Option<String>,
+    /// The claim under which the request may be carried out once, where its client named a key.
+    pub claim: Option<Claim>,
+}
+
+/// One attempt at a request that is to be carried out once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose request it is.
+    pub tenant: TenantId,
+    /// What the request is known by.
+    pub key: [u8; 32],
+    /// The attempt.
+    pub id: Uuid,
 }
 
 /// Who a change is put down to.

@@ -56,6 +56,11 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
         ),
         raw_sql!(
             Postgres,
+            "DELETE FROM idempotency_keys WHERE (tenant_id, key) IN (
+                 SELECT tenant_id, key FROM idempotency_keys WHERE expires_at < {now} LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
             "DELETE FROM devices WHERE id IN (
                  SELECT id FROM devices WHERE expires_at < {now} LIMIT {limit})"
         ),

@@ -30,7 +30,7 @@ const LAYERS: &[&[&str]] = &[
         "telemetry",
     ],
     &["context"],
-    &["audit", "mail", "outbox", "retention", "webhook"],
+    &["audit", "idempotency", "mail", "outbox", "retention", "webhook"],
     &["lockout", "rbac", "tenant", "user"],
     &["device", "mfa", "session"],
     &["auth"],

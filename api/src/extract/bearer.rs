@@ -3,6 +3,7 @@
 use latchkey_shared::{
     auth::{self, Auth, AuthenticateError, Caller},
     permission::{Authorized, Permission},
+    principal::Principal,
 };
 use poem::{Request, RequestBody, Result, http::header};
 use poem_openapi::{
@@ -87,6 +88,16 @@ pub(super) fn auth(request: &Request) -> Result<&Auth, Failure> {
 
 async fn admit<A: Admit>(request: &Request) -> Result<A, Failure> {
     let auth = auth(request)?;
+    A::admit(auth, caller(request, auth).await?)
+}
+
+/// Whoever sends the request, if that is somebody.
+pub(crate) async fn principal(request: &Request) -> Option<Principal> {
+    let caller = caller(request, auth(request).ok()?).await.ok()?;
+    Some(caller.session.into())
+}
+
+async fn caller(request: &Request, auth: &Auth) -> Result<Caller, Failure> {
     let token = token(request).ok_or_else(unauthenticated)?;
     let caller = auth::authenticate(auth, token)
         .await
@@ -95,7 +106,7 @@ async fn admit<A: Admit>(request: &Request) -> Result<A, Failure> {
             AuthenticateError::Internal(error) => error.into(),
         })?;
     tenant::check(request, auth, &caller.account.tenant).await?;
-    A::admit(auth, caller)
+    Ok(caller)
 }
 
 fn unauthenticated() -> Failure {

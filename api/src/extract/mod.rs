@@ -8,6 +8,7 @@ mod origin;
 mod schema;
 mod tenant;
 
+pub(crate) use self::{bearer::principal, limit::LimitNote, origin::ClientOrigin};
 pub use self::{
     bearer::{Bearer, Enrolling, Permit, Recent},
     form::FormOrJson,
@@ -15,4 +16,3 @@ pub use self::{
     limit::{Limit, LimitClass, Mail, SignIn, Token},
     tenant::InTenant,
 };
-pub(crate) use self::{limit::LimitNote, origin::ClientOrigin};

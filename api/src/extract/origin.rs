@@ -38,6 +38,7 @@ impl ClientOrigin {
             address: peer(request.remote_addr())
                 .map(|peer| client_address(peer, &forwarded_for(request), trusted)),
             user_agent: user_agent.map(|text| text.chars().take(256).collect()),
+            claim: None,
         })
     }
 }

@@ -5,15 +5,11 @@ use std::sync::Arc;
 use poem::http::HeaderValue;
 use serde_json::Value;
 
+use super::template::Template;
+
 /// Methods by path, read from the published document.
 #[derive(Clone)]
-pub struct AllowedMethods(Arc<Vec<(Vec<Segment>, HeaderValue)>>);
-
-#[derive(PartialEq)]
-enum Segment {
-    Fixed(String),
-    Parameter,
-}
+pub struct AllowedMethods(Arc<Vec<(Template, HeaderValue)>>);
 
 impl AllowedMethods {
     /// Reads the document's paths.
@@ -26,37 +22,17 @@ impl AllowedMethods {
                 .keys()
                 .map(|method| method.to_uppercase())
                 .collect();
-            Some((
-                segments(path).collect(),
-                HeaderValue::from_str(&methods.join(", ")).ok()?,
-            ))
+            let methods = HeaderValue::from_str(&methods.join(", ")).ok()?;
+            Some((Template::of(path), methods))
         };
         Self(Arc::new(paths.filter_map(read).collect()))
     }
 
     /// The value of `Allow` for a path.
     pub(super) fn get(&self, path: &str) -> Option<&HeaderValue> {
-        let asked: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let fits = |template: &[Segment]| {
-            template.len() == asked.len()
-                && template.iter().zip(&asked).all(|(segment, part)| match segment {
-                    Segment::Fixed(fixed) => fixed == part,
-                    Segment::Parameter => true,
-                })
-        };
         self.0
             .iter()
-            .find(|(template, _)| fits(template))
+            .find(|(template, _)| template.fits(path))
             .map(|(_, methods)| methods)
     }
-}
-
-fn segments(path: &str) -> impl Iterator<Item = Segment> {
-    path.trim_matches('/').split('/').map(|part| {
-        if part.starts_with('{') {
-            Segment::Parameter
-        } else {
-            Segment::Fixed(part.to_owned())
-        }
-    })
 }

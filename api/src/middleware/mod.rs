@@ -4,5 +4,11 @@ mod allow;
 mod around;
 mod figures;
 mod headers;
+mod repeat;
+mod template;
 
-pub use self::{allow::AllowedMethods, around::around};
+pub use self::{
+    allow::AllowedMethods,
+    around::around,
+    repeat::{Repeatable, repeat},
+};

@@ -98,6 +98,10 @@ codes! {
     MfaNotEnabled CONFLICT "There is no second factor"
     /// The account is the tenant's last owner.
     LastOwner CONFLICT "The last owner stays"
+    /// An earlier request with the same `Idempotency-Key` is under way.
+    IdempotencyInProgress CONFLICT "The first request is under way"
+    /// An earlier request with the same `Idempotency-Key` was carried out, and its answer is not known.
+    IdempotencyLost CONFLICT "The answer was lost"
     /// Another tenant has the slug.
     SlugTaken CONFLICT "The slug is taken"
     /// The tenant holds as many of these as it may.
@@ -110,6 +114,8 @@ codes! {
     PreconditionFailed PRECONDITION_FAILED "It has changed meanwhile"
     /// The operation takes `If-Match` (RFC 6585 section 3).
     PreconditionRequired PRECONDITION_REQUIRED "If-Match is missing"
+    /// An earlier request with the same `Idempotency-Key` was another one.
+    IdempotencyMismatch UNPROCESSABLE_ENTITY "The key is another request's"
     /// Fields of the body break rules; `errors` names each.
     ValidationFailed UNPROCESSABLE_ENTITY "Fields are not valid"
     /// Too many requests; `Retry-After` says when to come back.

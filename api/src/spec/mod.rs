@@ -59,6 +59,7 @@ pub fn document() -> Result<Value, serde_json::Error> {
     }
     open_operations(&mut document);
     rewrite(&mut document);
+    repeatable_operations(&mut document);
     schemas::complete(&mut document);
     Ok(document)
 }
@@ -104,6 +105,56 @@ fn open_operations(document: &mut Value) {
     {
         if let Some(operation) = operation.as_object_mut() {
             operation.entry("security").or_insert_with(|| json!([]));
+        }
+    }
+}
+
+/// The header by which a client names a request that it may send again.
+pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
+
+/// Operations that make something and answer otherwise than with 201.
+const MAKING: [&str; 1] = ["publishEvent"];
+
+/// Says of every operation that makes something in the name of a caller that it may be sent again.
+fn repeatable_operations(document: &mut Value) {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    let operations = paths
+        .into_iter()
+        .flat_map(Map::values_mut)
+        .filter_map(|path| path.get_mut("post"));
+    for operation in operations {
+        let makes = operation["responses"].get("201").is_some()
+            || MAKING.iter().any(|id| operation["operationId"] == *id);
+        if !makes || operation["security"] == json!([]) {
+            continue;
+        }
+        let problem = operation["responses"]["500"]["content"].clone();
+        if let Some(responses) = operation["responses"].as_object_mut() {
+            for (status, description) in [("409", "Conflict"), ("422", "Unprocessable Entity")] {
+                responses
+                    .entry(status)
+                    .or_insert_with(|| json!({ "description": description, "content": problem }));
+            }
+            for status in ["201", "202"] {
+                if let Some(success) = responses.get_mut(status) {
+                    success["headers"]["Idempotent-Replayed"] = json!({
+                        "description": "`true` where this is the answer to an earlier request, without what is shown once",
+                        "schema": { "type": "string" },
+                    });
+                }
+            }
+        }
+        let parameter = json!({
+            "name": IDEMPOTENCY_KEY,
+            "in": "header",
+            "description": "Names the request for 24 hours: sent again with the same key, it is answered as before and \
+                            makes nothing twice",
+            "required": false,
+            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
+        });
+        match operation.get_mut("parameters").and_then(Value::as_array_mut) {
+            Some(parameters) => parameters.push(parameter),
+            None => operation["parameters"] = json!([parameter]),
         }
     }
 }

@@ -100,6 +100,20 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "idempotency_keys",
+        rows: None,
+        newest: "created_at",
+        ending: Ending::Stay("answers are sealed, and gone within a day"),
+        columns: &[
+            (Reference, &["tenant_id", "claim"]),
+            (
+                Operational,
+                &["committed", "lease_until", "created_at", "expires_at"],
+            ),
+            (Secret, &["key", "fingerprint", "sealed"]),
+        ],
+    },
+    Table {
         name: "recovery_codes",
         rows: OWN,
         newest: "created_at",

@@ -215,6 +215,7 @@ fn sample_origin() -> Origin {
         request_id: String::new(),
         address: Some([203, 0, 113, 9].into()),
         user_agent: Some("Firefox/1.0".to_owned()),
+        claim: None,
     }
 }
 
