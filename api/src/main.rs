@@ -13,10 +13,11 @@ use latchkey_shared::{
     auth::bootstrap::{Bootstrapped, bootstrap},
     clock::SystemClock,
     config::{Config, Process},
-    context::Context,
+    context::{Context, OpenError},
     crypto::signing::Algorithm,
     random::OsRandom,
     secret::Secret,
+    seed::{Seed, seed},
     user::Email,
 };
 
@@ -43,6 +44,18 @@ enum Command {
         #[arg(long)]
         email: String,
         /// A file that holds the administrator's password.
+        #[arg(long)]
+        password_file: PathBuf,
+    },
+    /// Make many tenants with many users, to measure with; in development only.
+    Seed {
+        /// So many tenants.
+        #[arg(long, default_value_t = 10_000)]
+        tenants: u32,
+        /// So many users in each.
+        #[arg(long, default_value_t = 100)]
+        users: u32,
+        /// A file that holds the password of every user.
         #[arg(long)]
         password_file: PathBuf,
     },
@@ -124,6 +137,22 @@ async fn run(arguments: Arguments) -> Outcome {
         Command::Serve => Ok(serve::serve(load()?).await?),
         Command::Migrate => migrate(&load()?).await,
         Command::Bootstrap { email, password_file } => set_up(load()?, &email, &password_file).await,
+        Command::Seed {
+            tenants,
+            users,
+            password_file,
+        } => {
+            let password = password(&password_file)?;
+            let context = open(load()?).await?;
+            let request = Seed {
+                tenants,
+                users,
+                password,
+            };
+            println!("{} users were made", seed(&context, request).await?);
+            context.postgres.close().await;
+            Ok(())
+        }
         Command::Config {
             command: ConfigCommand::Check,
         } => {
@@ -156,16 +185,23 @@ async fn migrate(config: &Config) -> Outcome {
 
 async fn set_up(config: Config, email: &str, password_file: &Path) -> Outcome {
     let email = Email::parse(email)?;
-    let password =
-        fs::read_to_string(password_file).map_err(|error| format!("{}: {error}", password_file.display()))?;
-    let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
-    let context = Context::open(config, Arc::new(SystemClock), Arc::new(OsRandom::new())).await?;
+    let password = password(password_file)?;
+    let context = open(config).await?;
     match bootstrap(&context, email, password).await? {
         Bootstrapped::Created => println!("the administrator was made"),
         Bootstrapped::Unchanged => println!("the administrator is there; nothing was changed"),
     }
     context.postgres.close().await;
     Ok(())
+}
+
+fn password(file: &Path) -> Result<Secret<String>, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+async fn open(config: Config) -> Result<Context, OpenError> {
+    Context::open(config, Arc::new(SystemClock), Arc::new(OsRandom::new())).await
 }
 
 fn keys(command: KeysCommand) -> Outcome {

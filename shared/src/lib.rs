@@ -11,7 +11,7 @@
 //! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
 //! | 4 | [`lockout`] [`rbac`] [`tenant`] [`user`] | who there is |
 //! | 5 | [`device`] [`mfa`] [`session`] | what they hold |
-//! | 6 | [`auth`] | how they get in |
+//! | 6 | [`auth`] [`seed`] | how they get in |
 //! | 7 | [`privacy`] | what is known of them, and how it is forgotten |
 //!
 //! A feature folder holds *pure* files named after their concept, a `service.rs` with the verbs (transaction
@@ -45,6 +45,7 @@ pub mod rbac;
 pub mod redis;
 pub mod retention;
 pub mod secret;
+pub mod seed;
 pub mod session;
 pub mod signal;
 pub mod telemetry;

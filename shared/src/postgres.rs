@@ -25,6 +25,8 @@ pub enum CrossTenant {
     Administration,
     /// The platform itself is set up.
     Bootstrap,
+    /// Many tenants are made for a measurement, in development.
+    Seed,
     /// A process reads which sessions have ended, whosesoever they are.
     Signals,
     /// A process writes down when sessions were last seen.

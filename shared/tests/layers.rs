@@ -33,7 +33,7 @@ const LAYERS: &[&[&str]] = &[
     &["audit", "idempotency", "mail", "outbox", "retention", "webhook"],
     &["lockout", "rbac", "tenant", "user"],
     &["device", "mfa", "session"],
-    &["auth"],
+    &["auth", "seed"],
     &["privacy"],
 ];
 
