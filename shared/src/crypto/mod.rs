@@ -3,6 +3,7 @@
 //! Primitives come from well-kept libraries; nothing here is a construction of our own. No hash of a password
 //! is ever computed on the async runtime.
 
+pub mod imported;
 pub mod jwt;
 pub mod password;
 pub mod pool;

@@ -5,11 +5,15 @@
 //!
 //! A *decoy* is the hash of a password that was offered for an account and not taken. It is made like the account's own
 //! hash, so that one computation tells whether a password is the right one, the decoy's or neither.
+//!
+//! A hash that an import brought is another system's (see [`ImportedHash`]) until its password proves right.
 
 use argon2::{Algorithm, Argon2, Block, KeyId, Params, ParamsBuilder, Version, password_hash::phc};
 
+use super::imported::{ImportedHash, InvalidHash};
 use crate::{
     config::{self, Key, KeyRing},
+    random::{self, Random},
     secret::Secret,
 };
 
@@ -29,6 +33,9 @@ pub enum HashError {
     /// The parameters in the stored text cannot be read.
     #[error("the stored hash has unusable parameters: {0}")]
     Parameters(#[from] argon2::password_hash::Error),
+    /// A hash that was imported cannot be read, though it could be when it came.
+    #[error("an imported hash: {0}")]
+    Imported(#[from] InvalidHash),
 }
 
 /// What a comparison with a stored hash comes to.
@@ -122,6 +129,10 @@ impl Hasher {
         other: &str,
         memory: &mut Memory,
     ) -> Result<String, HashError> {
+        if let Some(imported) = ImportedHash::of_stored(other) {
+            let imported = imported?;
+            return Ok(imported.stored_of(&imported.repeat(password)?));
+        }
         let mut phc = phc::PasswordHash::new(other)?;
         let output = self.repeat(password, &phc, memory)?;
         phc.hash = Some(phc::Output::new(&output)?);
@@ -134,6 +145,19 @@ impl Hasher {
     /// When the parameters cannot be written.
     pub fn dummy(&self) -> Result<String, HashError> {
         self.encode(&[0; SALT_BYTES], &[0; OUTPUT_BYTES])
+    }
+
+    /// As [`Self::dummy`], told from a real one by nobody: of an account whose password is yet to be set.
+    ///
+    /// # Errors
+    /// As [`Self::dummy`].
+    pub fn unusable(&self, random: &dyn Random) -> Result<String, HashError> {
+        // To find a password with this output is to break the hash.
+        let (salt, output) = (
+            random::array::<SALT_BYTES>(random),
+            random::array::<OUTPUT_BYTES>(random),
+        );
+        self.encode(&salt, &output)
     }
 
     fn encode(&self, salt: &[u8], output: &[u8]) -> Result<String, HashError> {
@@ -155,7 +179,12 @@ impl Hasher {
         decoy: Option<&str>,
         memory: &mut Memory,
     ) -> Result<Verdict, HashError> {
+        if let Some(imported) = ImportedHash::of_stored(phc) {
+            return verify_imported(password, &imported?, decoy);
+        }
         let stored = phc::PasswordHash::new(phc)?;
+        // One that was made like an imported hash is of an earlier one.
+        let decoy = decoy.filter(|decoy| ImportedHash::of_stored(decoy).is_none());
         let decoy = phc::PasswordHash::new(decoy.unwrap_or(phc))?;
         let params = Params::try_from(&stored)?;
         let known_pepper = params.keyid().is_empty() || self.pepper(&params).is_some();
@@ -226,6 +255,23 @@ impl Hasher {
         }
         Ok(Some(Params::new(memory, passes, lanes, Some(OUTPUT_BYTES))?))
     }
+}
+
+/// As [`Hasher::verify`], of a hash that another system made. The right password always gets a hash of our own.
+fn verify_imported(
+    password: &Secret<String>,
+    imported: &ImportedHash,
+    decoy: Option<&str>,
+) -> Result<Verdict, HashError> {
+    let repeated = imported.repeat(password)?;
+    let decoy = decoy.and_then(ImportedHash::of_stored).transpose()?;
+    Ok(if imported.is_of(&repeated) {
+        Verdict::Right { outdated: true }
+    } else if decoy.is_some_and(|decoy| decoy.is_decoy_of(imported, &repeated)) {
+        Verdict::Decoy
+    } else {
+        Verdict::Wrong
+    })
 }
 
 fn compute(

@@ -80,6 +80,14 @@ impl HashPool {
             .await
     }
 
+    /// A PHC string that no password matches.
+    ///
+    /// # Errors
+    /// When the parameters cannot be written.
+    pub fn unusable(&self, random: &dyn Random) -> Result<String, HashError> {
+        self.hasher.unusable(random)
+    }
+
     /// The PHC string of a password, made like another one.
     ///
     /// # Errors
