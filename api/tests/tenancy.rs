@@ -34,7 +34,7 @@ async fn a_tenant_is_found_by_id_slug_subdomain_or_proven_domain() {
     let (acme, globex) = two_tenants(&api).await;
     let domain = |id: Uuid, tenant: Uuid, name: &str, verified: &str| {
         format!(
-            "INSERT INTO tenant_domains (id, tenant_id, domain, verified_at, created_at) VALUES ('{id}', '{tenant}', '{name}', {verified}, now())"
+            "INSERT INTO tenant_domains (id, tenant_id, domain, verification, verified_at, created_at) VALUES ('{id}', '{tenant}', '{name}', '{id}', {verified}, now())"
         )
     };
     api.execute(&domain(Uuid::from_u128(1), acme, "id.acme.com", "now()"))

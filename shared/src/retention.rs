@@ -12,8 +12,14 @@ use crate::{context::Context, outbox, postgres::CrossTenant};
 /// Ended sessions stay for a month more, for whoever asks where an account was used.
 const SESSION_HISTORY: Duration = Duration::from_hours(30 * 24);
 
+/// Ended keys and what is known of their use stay for a quarter, for whoever asks what a key was used for.
+const KEY_HISTORY: Duration = Duration::from_hours(90 * 24);
+
 /// A second factor that was not confirmed by then will not be: it counts for minutes.
 const FACTOR_SETUP: Duration = Duration::from_hours(1);
+
+/// A year and a month: the longest span that can be asked for, whole.
+const USAGE_HISTORY: Duration = Duration::from_hours(400 * 24);
 
 /// Deletes up to `limit` rows of each kind that have expired; how many there were at most of any one kind.
 ///
@@ -21,7 +27,8 @@ const FACTOR_SETUP: Duration = Duration::from_hours(1);
 /// When the database does not answer.
 pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr> {
     let (now, limit) = (context.clock.now(), i64::from(limit));
-    let (history, setup) = (now - SESSION_HISTORY, now - FACTOR_SETUP);
+    let usage = (now - USAGE_HISTORY).date_naive();
+    let (history, setup, keys) = (now - SESSION_HISTORY, now - FACTOR_SETUP, now - KEY_HISTORY);
     let statements = [
         raw_sql!(
             Postgres,
@@ -64,11 +71,26 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
             "DELETE FROM devices WHERE id IN (
                  SELECT id FROM devices WHERE expires_at < {now} LIMIT {limit})"
         ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM api_key_usage WHERE (tenant_id, key_id, hour) IN (
+                 SELECT tenant_id, key_id, hour FROM api_key_usage WHERE hour < {keys} ORDER BY hour LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM api_keys WHERE id IN (
+                 SELECT id FROM api_keys WHERE LEAST(revoked_at, expires_at, retires_at) < {keys} LIMIT {limit})"
+        ),
         // Their refresh tokens go with them.
         raw_sql!(
             Postgres,
             "DELETE FROM sessions WHERE id IN (
                  SELECT id FROM sessions WHERE expires_at < {history} ORDER BY id LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM tenant_usage WHERE (tenant_id, day) IN (
+                 SELECT tenant_id, day FROM tenant_usage WHERE day < {usage} LIMIT {limit})"
         ),
     ];
     let mut most = 0;

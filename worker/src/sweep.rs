@@ -7,8 +7,10 @@
 use std::time::{Duration, Instant};
 
 use latchkey_shared::{
+    api_key,
     context::Context,
-    mail,
+    error::Internal,
+    mail, privacy,
     queue::{self, Depth, Lane},
     retention,
     webhook::{self, work::Due},
@@ -25,12 +27,15 @@ const BATCH: u32 = 1000;
 /// A stream of that length holds seconds of work: enough for every worker to stay busy.
 const LONG_STREAM: usize = 10_000;
 const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
+/// What tenants did by the worker's hand is written down so often.
+const USAGE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Sweeps until the shutdown. No failure ends it.
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {
     let mut ticks = tokio::time::interval(context.config.worker.sweep_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut cleaned: Option<Instant> = None;
+    let mut counted = Instant::now();
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         if let Err(error) = sweep(&context).await {
             tracing::warn!(%error, "sweeping failed");
@@ -40,9 +45,23 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result
             if let Err(error) = clean(&context, &shutdown).await {
                 tracing::warn!(%error, "clearing away what has expired failed");
             }
+            if let Err(error) = tell_expiring(&context, &shutdown).await {
+                tracing::warn!(%error, "telling of keys that will expire failed");
+            }
+        }
+        if counted.elapsed() > USAGE_INTERVAL {
+            counted = Instant::now();
+            write_usage(&context).await;
         }
     }
+    write_usage(&context).await;
     Ok(())
+}
+
+async fn write_usage(context: &Context) {
+    if let Err(error) = context.usage.flush(&context.postgres).await {
+        tracing::warn!(%error, "what tenants did is written with the next batch");
+    }
 }
 
 async fn sweep(context: &Context) -> Result<(), DbErr> {
@@ -101,7 +120,13 @@ fn push(context: &Context, lane: Lane, ids: impl ExactSizeIterator<Item = uuid::
     }
 }
 
+async fn tell_expiring(context: &Context, shutdown: &CancellationToken) -> Result<(), Internal> {
+    while !shutdown.is_cancelled() && api_key::tell_expiring(context, BATCH).await? == u64::from(BATCH) {}
+    Ok(())
+}
+
 async fn clean(context: &Context, shutdown: &CancellationToken) -> Result<(), DbErr> {
     while !shutdown.is_cancelled() && retention::delete_expired(context, BATCH).await? == u64::from(BATCH) {}
+    privacy::purge_tenants(context, BATCH, || shutdown.is_cancelled()).await?;
     Ok(())
 }

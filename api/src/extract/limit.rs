@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use latchkey_shared::limit::{Class, Closed, Subject, Verdict};
+use latchkey_shared::limit::{API_KEY, Class, Closed, Scope, Subject, Verdict};
 use poem::{FromRequest, Request, RequestBody, Result};
 
 use super::{ClientOrigin, bearer, tenant};
@@ -43,12 +43,32 @@ classes! {
 
 /// What the limits have said to this request, kept for the headers of its response.
 #[derive(Clone, Default)]
-pub(crate) struct LimitNote(Arc<OnceLock<(Class, Verdict)>>);
+pub(crate) struct LimitNote(Arc<OnceLock<Note>>);
+
+/// The limits' name, what they say, and whose standing the client is told.
+pub(crate) struct Note {
+    pub(crate) name: &'static str,
+    pub(crate) verdict: Verdict,
+    pub(crate) scope: Scope,
+}
 
 impl LimitNote {
-    pub(crate) fn get(&self) -> Option<&(Class, Verdict)> {
+    pub(crate) fn get(&self) -> Option<&Note> {
         self.0.get()
     }
+}
+
+/// What a key's own limit says.
+pub(super) fn note_key(request: &Request, verdict: Verdict) {
+    let (name, scope) = (API_KEY, Scope::Key);
+    if let Some(note) = request.data::<LimitNote>() {
+        note.0.get_or_init(|| Note { name, verdict, scope });
+    }
+}
+
+/// The answer to who asks too often.
+pub(super) fn too_often() -> Failure {
+    Failure::new(ProblemCode::RateLimited, "Come back after Retry-After seconds.")
 }
 
 impl<'a, C: LimitClass> FromRequest<'a> for Limit<C> {
@@ -57,7 +77,8 @@ impl<'a, C: LimitClass> FromRequest<'a> for Limit<C> {
         let address = request.data::<ClientOrigin>().and_then(|origin| origin.address);
         let subjects: Vec<Subject<'_>> = [
             address.map(Subject::Address),
-            tenant::remembered(request, auth).map(Subject::Tenant),
+            tenant::remembered(request, auth)
+                .map(|tenant| Subject::Tenant(tenant.id, tenant.rate_limits.of(C::CLASS))),
         ]
         .into_iter()
         .flatten()
@@ -67,11 +88,11 @@ impl<'a, C: LimitClass> FromRequest<'a> for Limit<C> {
             .map_err(|Closed| Failure::new(ProblemCode::Unavailable, "The service cannot answer now."))?;
         let refused = verdict.refused_for().is_some();
         if let Some(note) = request.data::<LimitNote>() {
-            note.0.get_or_init(|| (C::CLASS, verdict));
+            let (name, scope) = (C::CLASS.as_str(), Scope::Address);
+            note.0.get_or_init(|| Note { name, verdict, scope });
         }
         if refused {
-            let failure = Failure::new(ProblemCode::RateLimited, "Come back after Retry-After seconds.");
-            return Err(failure.into());
+            return Err(too_often().into());
         }
         Ok(Self(PhantomData))
     }

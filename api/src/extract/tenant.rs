@@ -57,9 +57,9 @@ impl<'a> ApiExtractor<'a> for InTenant {
 }
 
 /// The tenant of a token that carries its own must be the one the request names, if it names one.
-pub(super) async fn check(request: &Request, auth: &Auth, tenant: &Tenant) -> Result<(), Failure> {
+pub(super) async fn check(request: &Request, auth: &Auth, tenant: TenantId) -> Result<(), Failure> {
     match auth.tenants.named(named_header(request)?, host(request)).await? {
-        Some(named) if named.id != tenant.id => Err(Failure::new(
+        Some(named) if named.id != tenant => Err(Failure::new(
             ProblemCode::TenantMismatch,
             "The request names another tenant than its credential.",
         )),
@@ -68,7 +68,7 @@ pub(super) async fn check(request: &Request, auth: &Auth, tenant: &Tenant) -> Re
 }
 
 /// The tenant that the request names, if that is known without a look-up.
-pub(super) fn remembered(request: &Request, auth: &Auth) -> Option<TenantId> {
+pub(super) fn remembered(request: &Request, auth: &Auth) -> Option<Arc<Tenant>> {
     auth.tenants
         .remembered(named_header(request).ok().flatten(), host(request))
 }

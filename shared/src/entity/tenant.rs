@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use super::TenantStatus;
-use crate::id::TenantId;
+use crate::{id::TenantId, version::Version};
 
 /// A tenant: an isolated population.
 #[sea_orm::model]
@@ -21,6 +21,12 @@ pub struct Model {
     pub status: TenantStatus,
     /// See `tenant::Settings`.
     pub settings: Json,
+    /// Counts the changes of this row.
+    pub version: Version,
+    /// See `tenant::RateLimits`.
+    pub rate_limits: Json,
+    /// When what it holds is removed, if it is to be.
+    pub delete_at: Option<DateTimeUtc>,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// When it last changed.

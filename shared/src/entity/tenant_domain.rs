@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::id::TenantId;
+use crate::id::{DomainId, TenantId};
 
 /// A domain that names a tenant once it is proven.
 #[sea_orm::model]
@@ -11,11 +11,13 @@ use crate::id::TenantId;
 pub struct Model {
     /// Its id.
     #[sea_orm(primary_key, auto_increment = false)]
-    pub id: Uuid,
+    pub id: DomainId,
     /// Whose it is.
     pub tenant_id: TenantId,
     /// Lower case, without a port.
     pub domain: String,
+    /// What the domain's DNS must show.
+    pub verification: String,
     /// When it was proven.
     pub verified_at: Option<DateTimeUtc>,
     /// When it was made.

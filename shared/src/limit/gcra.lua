@@ -1,7 +1,7 @@
 -- The generic cell rate algorithm over several limits at once: either each lets the request pass and takes note of
 -- it, or none does. A key holds the instant, in microseconds, at which its limit would be whole again.
 --
--- KEYS: one for each limit. ARGV: for each the microseconds that one request takes to be made good, and those that
+-- KEYS: one for each limit. ARGV: for each the microseconds that this request takes to be made good, and those that
 -- all of its requests take. Answers, for each, how long this request would have to wait and what is yet to be made
 -- good. All numbers are whole and below 2^53, so that Lua keeps them exactly.
 local time = redis.call('TIME')

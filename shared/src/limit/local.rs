@@ -47,15 +47,19 @@ impl Local {
 
     fn take(&self, policy: &Policy) -> Standing {
         let rate = policy.rate;
-        let bucket = self.buckets.get_with_by_ref(&policy.key, || {
+        // A limit that is changed begins anew.
+        let key = format!("{} {}/{}", policy.key, rate.count, rate.window.as_secs());
+        let bucket = self.buckets.get_with(key, || {
             let quota = Quota::with_period(interval(rate))
                 .unwrap_or(Quota::per_second(rate.count))
                 .allow_burst(rate.count);
             Arc::new(RateLimiter::direct_with_clock(quota, MonotonicClock).with_middleware())
         });
-        let (wait, remaining) = match bucket.check() {
-            Ok(state) => (Duration::ZERO, state.remaining_burst_capacity()),
-            Err(until) => (until.wait_time_from(bucket.clock().now()), 0),
+        let (wait, remaining) = match bucket.check_n(policy.cost) {
+            Ok(Ok(state)) => (Duration::ZERO, state.remaining_burst_capacity()),
+            Ok(Err(until)) => (until.wait_time_from(bucket.clock().now()), 0),
+            // Worth more than all requests of the limit together.
+            Err(_) => (interval(rate) * policy.cost.get(), 0),
         };
         let owed = burst(rate).saturating_sub(interval(rate) * remaining);
         standing(rate, micros(wait), micros(owed))
@@ -64,6 +68,8 @@ impl Local {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::limit::Scope;
 
@@ -73,6 +79,7 @@ mod tests {
         let policy = Policy {
             scope: Scope::Address,
             rate: "3/3600".parse().unwrap(),
+            cost: NonZeroU32::MIN,
             key: "key".to_owned(),
         };
         for remaining in [2, 1, 0] {

@@ -15,7 +15,7 @@ mod local;
 mod outage;
 mod subject;
 
-use std::{sync::LazyLock, time::Duration};
+use std::{num::NonZeroU32, sync::LazyLock, time::Duration};
 
 use redis::Script;
 
@@ -23,7 +23,7 @@ pub use self::subject::{Scope, Subject};
 use self::{local::Local, outage::Outage};
 use crate::{
     config::{self, ClassLimits, Config, Key, Rate, WithoutRedis},
-    id::TenantId,
+    id::{ApiKeyId, TenantId},
     redis::Redis,
 };
 
@@ -51,6 +51,9 @@ impl Class {
         }
     }
 }
+
+/// The name of keys' own limits in headers, keys and metrics.
+pub const API_KEY: &str = "api_key";
 
 /// Redis is away, and without it the class is closed.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +98,8 @@ impl Verdict {
 struct Policy {
     scope: Scope,
     rate: Rate,
+    /// So many requests is this one worth.
+    cost: NonZeroU32,
     key: String,
 }
 
@@ -145,6 +150,28 @@ impl Limits {
         verdict.is_ok_and(|verdict| verdict.refused_for().is_none())
     }
 
+    /// Judges a use of a key that has a limit of its own, and is worth `cost` uses. While Redis is away, each process
+    /// counts for itself: a key that is good stays so.
+    pub async fn judge_key(&self, key: ApiKeyId, rate: Rate, cost: NonZeroU32) -> Verdict {
+        let scope = Scope::Key;
+        let name = key.0.simple().to_string();
+        let policies = [Policy {
+            scope,
+            rate,
+            cost,
+            key: self.redis.keys.limit(API_KEY, scope.as_str(), &name),
+        }];
+        let verdict = match self.outage.unless_away(self.in_redis(&policies)).await {
+            Some(standings) => Verdict(standings.into_iter().map(|standing| (scope, standing)).collect()),
+            None => self.local.judge(&policies),
+        };
+        if verdict.refused_for().is_some() {
+            metrics::counter!("latchkey_limited_requests_total", "class" => API_KEY, "outcome" => "refused")
+                .increment(1);
+        }
+        verdict
+    }
+
     async fn verdict(&self, class: Class, subjects: &[Subject<'_>]) -> Result<Verdict, Closed> {
         let policies: Vec<Policy> = subjects
             .iter()
@@ -175,12 +202,18 @@ impl Limits {
         let (limits, scope) = (self.class(class), subject.scope());
         let rate = match scope {
             Scope::Address => Some(limits.per_address),
-            Scope::Tenant => limits.per_tenant,
+            Scope::Tenant => match subject {
+                Subject::Tenant(_, Some(own)) => Some(*own),
+                _ => limits.per_tenant,
+            },
             Scope::Account => limits.per_account,
+            // A key's limit stands in its row.
+            Scope::Key => None,
         };
         let key = |rate| Policy {
             scope,
             rate,
+            cost: NonZeroU32::MIN,
             key: self
                 .redis
                 .keys
@@ -192,8 +225,8 @@ impl Limits {
     async fn in_redis(&self, policies: &[Policy]) -> Option<Vec<Standing>> {
         let mut call = GCRA.prepare_invoke();
         for policy in policies {
-            let (interval, burst) = (micros(interval(policy.rate)), micros(burst(policy.rate)));
-            call.key(&policy.key).arg(interval).arg(burst);
+            let cost = micros(interval(policy.rate) * policy.cost.get());
+            call.key(&policy.key).arg(cost).arg(micros(burst(policy.rate)));
         }
         let mut connection = self.redis.connection();
         let answer = call.invoke_async::<Vec<u64>>(&mut connection);

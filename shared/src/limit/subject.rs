@@ -4,7 +4,11 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{config::Key, crypto::mac, id::TenantId};
+use crate::{
+    config::{Key, Rate},
+    crypto::mac,
+    id::TenantId,
+};
 
 /// Whoever has one IPv6 address has the network it stands in: 2^64 of them (RFC 6177).
 const IPV6_NETWORK: u128 = !0 << 64;
@@ -16,8 +20,8 @@ const NAME_BYTES: usize = 16;
 pub enum Subject<'a> {
     /// The client, as the configured proxies report it.
     Address(IpAddr),
-    /// All clients of a tenant.
-    Tenant(TenantId),
+    /// All clients of a tenant, which may have a limit of its own.
+    Tenant(TenantId, Option<Rate>),
     /// What is done by mail with the canonical e-mail address in a tenant, whether or not it has an account. Each purpose
     /// by itself: who uses one up takes nothing from another.
     Account(TenantId, &'static str, &'a str),
@@ -32,6 +36,8 @@ pub enum Scope {
     Tenant,
     /// Of one e-mail address.
     Account,
+    /// Of one API key.
+    Key,
 }
 
 impl Scope {
@@ -40,6 +46,7 @@ impl Scope {
             Self::Address => "address",
             Self::Tenant => "tenant",
             Self::Account => "account",
+            Self::Key => "key",
         }
     }
 }
@@ -48,7 +55,7 @@ impl Subject<'_> {
     pub(super) const fn scope(&self) -> Scope {
         match self {
             Self::Address(_) => Scope::Address,
-            Self::Tenant(_) => Scope::Tenant,
+            Self::Tenant(..) => Scope::Tenant,
             Self::Account(..) => Scope::Account,
         }
     }
@@ -58,7 +65,7 @@ impl Subject<'_> {
         let tag = |parts: &[&[u8]]| mac(key.bytes.expose(), &[&[b"rate limit".as_slice()], parts].concat());
         let tag = match self {
             Self::Address(address) => tag(&[b"address", network(*address).to_string().as_bytes()]),
-            Self::Tenant(tenant) => tag(&[b"tenant", tenant.0.as_bytes()]),
+            Self::Tenant(tenant, _) => tag(&[b"tenant", tenant.0.as_bytes()]),
             Self::Account(tenant, purpose, email) => tag(&[
                 b"account",
                 tenant.0.as_bytes(),

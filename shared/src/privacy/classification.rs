@@ -205,7 +205,10 @@ pub const TABLES: &[Table] = &[
         columns: &[
             (Reference, &["id", "tenant_id", "role_ids", "invited_by"]),
             (Personal, &["email", "email_canonical"]),
-            (Operational, &["created_at", "accepted_at"]),
+            (
+                Operational,
+                &["ceiling", "created_at", "expires_at", "accepted_at", "revoked_at"],
+            ),
         ],
     },
     Table {
@@ -216,6 +219,56 @@ pub const TABLES: &[Table] = &[
         columns: &[
             (Reference, &["tenant_id", "user_id", "role_id"]),
             (Operational, &["created_at"]),
+        ],
+    },
+    Table {
+        name: "api_key_usage",
+        rows: Some("t.key_id IN (SELECT k.id FROM api_keys k WHERE k.tenant_id = $1 AND k.user_id = $2)"),
+        newest: "hour",
+        ending: Ending::Delete,
+        columns: &[
+            (Reference, &["tenant_id", "key_id"]),
+            (Operational, &["hour", "verified", "denied"]),
+        ],
+    },
+    Table {
+        name: "api_keys",
+        rows: OWN,
+        newest: "created_at",
+        // Nobody else's: a key acts in its owner's name, and for as long as there is one.
+        ending: Ending::Delete,
+        columns: &[
+            (
+                Reference,
+                &[
+                    "id",
+                    "tenant_id",
+                    "user_id",
+                    "service_account_id",
+                    "rotated_from",
+                    "rotated_to",
+                ],
+            ),
+            (Personal, &["name", "metadata", "allowed_cidrs"]),
+            (
+                Operational,
+                &[
+                    "hint",
+                    "environment",
+                    "scopes",
+                    "rate_count",
+                    "rate_seconds",
+                    "created_at",
+                    "updated_at",
+                    "expires_at",
+                    "retires_at",
+                    "revoked_at",
+                    "revoke_reason",
+                    "last_used_at",
+                    "expiry_told_at",
+                ],
+            ),
+            (Secret, &["hash"]),
         ],
     },
     Table {
@@ -243,6 +296,55 @@ pub const TABLES: &[Table] = &[
                 ],
             ),
             (Secret, &["sealed"]),
+        ],
+    },
+    Table {
+        name: "attempts",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay(
+            "Of the tenant's own servers. What they answered might repeat what they were sent, and is erased with \
+             the event.",
+        ),
+        columns: &[
+            (Reference, &["id", "tenant_id", "delivery_id"]),
+            (
+                Operational,
+                &[
+                    "number",
+                    "started_at",
+                    "duration_ms",
+                    "outcome",
+                    "status",
+                    "error_class",
+                    "error_detail",
+                    "address",
+                ],
+            ),
+            (Secret, &["response_headers", "response_body"]),
+        ],
+    },
+    Table {
+        name: "deliveries",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay("Ids and times: what was sent stands in the event, and goes with it."),
+        columns: &[
+            (Reference, &["id", "tenant_id", "event_id", "endpoint_id"]),
+            (
+                Operational,
+                &[
+                    "event_type",
+                    "state",
+                    "attempts",
+                    "next_attempt_at",
+                    "sweep_at",
+                    "lease_until",
+                    "generation",
+                    "created_at",
+                    "finished_at",
+                ],
+            ),
         ],
     },
     Table {
@@ -283,7 +385,10 @@ pub const TABLES: &[Table] = &[
         ending: Ending::Delete,
         columns: &[
             (Reference, &["id", "tenant_id"]),
-            (Personal, &["email", "email_canonical", "name", "pending_email"]),
+            (
+                Personal,
+                &["email", "email_canonical", "name", "pending_email", "external_id"],
+            ),
             (
                 Operational,
                 &[
@@ -294,7 +399,7 @@ pub const TABLES: &[Table] = &[
                     "updated_at",
                 ],
             ),
-            (Secret, &["password_hash", "decoy_hash"]),
+            (Secret, &["password_hash", "decoy_hash", "import_mac"]),
         ],
     },
     Table {
@@ -308,52 +413,26 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
-        name: "deliveries",
+        name: "service_account_roles",
         rows: None,
-        newest: "id",
-        ending: Ending::Stay("Ids and times: what was sent stands in the event, and goes with it."),
+        newest: "created_at",
+        ending: Ending::Stay("The tenant's machines'."),
         columns: &[
-            (Reference, &["id", "tenant_id", "event_id", "endpoint_id"]),
-            (
-                Operational,
-                &[
-                    "event_type",
-                    "state",
-                    "attempts",
-                    "next_attempt_at",
-                    "sweep_at",
-                    "lease_until",
-                    "generation",
-                    "created_at",
-                    "finished_at",
-                ],
-            ),
+            (Reference, &["tenant_id", "service_account_id", "role_id"]),
+            (Operational, &["created_at"]),
         ],
     },
     Table {
-        name: "attempts",
+        name: "service_accounts",
         rows: None,
         newest: "id",
-        ending: Ending::Stay(
-            "Of the tenant's own servers. What they answered might repeat what they were sent, and is erased with \
-             the event.",
-        ),
+        ending: Ending::Stay("The tenant's machines, not people."),
         columns: &[
-            (Reference, &["id", "tenant_id", "delivery_id"]),
+            (Reference, &["id", "tenant_id"]),
             (
                 Operational,
-                &[
-                    "number",
-                    "started_at",
-                    "duration_ms",
-                    "outcome",
-                    "status",
-                    "error_class",
-                    "error_detail",
-                    "address",
-                ],
+                &["name", "description", "status", "created_at", "updated_at"],
             ),
-            (Secret, &["response_headers", "response_body"]),
         ],
     },
     Table {
@@ -363,7 +442,29 @@ pub const TABLES: &[Table] = &[
         ending: Ending::Stay("The tenant's."),
         columns: &[
             (Reference, &["id", "tenant_id"]),
-            (Operational, &["name", "builtin", "permissions", "created_at"]),
+            (
+                Operational,
+                &[
+                    "name",
+                    "name_canonical",
+                    "description",
+                    "builtin",
+                    "permissions",
+                    "version",
+                    "created_at",
+                    "updated_at",
+                ],
+            ),
+        ],
+    },
+    Table {
+        name: "permissions",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay("The tenant's."),
+        columns: &[
+            (Reference, &["id", "tenant_id"]),
+            (Operational, &["name", "description", "created_at"]),
         ],
     },
     Table {
@@ -408,6 +509,20 @@ pub const TABLES: &[Table] = &[
         columns: &[
             (Reference, &["id", "tenant_id"]),
             (Operational, &["domain", "verified_at", "created_at"]),
+            (Secret, &["verification"]),
+        ],
+    },
+    Table {
+        name: "tenant_usage",
+        rows: None,
+        newest: "day",
+        ending: Ending::Stay("Counts of a whole tenant, by the day."),
+        columns: &[
+            (Reference, &["tenant_id"]),
+            (
+                Operational,
+                &["day", "sign_ins", "registrations", "refreshes", "mails", "events"],
+            ),
         ],
     },
     Table {
@@ -419,7 +534,17 @@ pub const TABLES: &[Table] = &[
             (Reference, &["id"]),
             (
                 Operational,
-                &["slug", "name", "status", "settings", "created_at", "updated_at"],
+                &[
+                    "slug",
+                    "name",
+                    "status",
+                    "settings",
+                    "version",
+                    "rate_limits",
+                    "delete_at",
+                    "created_at",
+                    "updated_at",
+                ],
             ),
         ],
     },

@@ -1,14 +1,19 @@
 //! Deleting one's own account.
 
+use sea_orm::DbErr;
 use serde_json::json;
 
 use super::{erase::erase, store};
 use crate::{
     audit::{self, Record},
     auth::{Auth, LoginError, confirm_password},
+    context::Change,
+    entity::user,
     error::{Internal, internal_variant},
+    id::{TenantId, UserId},
     mail::{self, Letter, To},
     outbox::{self, EventType},
+    postgres::Tx,
     principal::{Actor, Origin, UserSession},
     rbac,
     secret::Secret,
@@ -53,25 +58,36 @@ pub async fn delete_account(
         return Err(DeleteAccountError::LastOwner);
     }
     // Whatever began before this has ended now, and whatever comes later finds no account.
-    if !store::hold(&change.tx, tenant.id, &user).await? {
+    if !store::hold(&change.tx, tenant.id, user.id, Some(&user.password_hash)).await? {
         return Err(LoginError::InvalidCredentials.into());
     }
-    session::revoke_all(&mut change, user.id, None, RevokeReason::AccountDeleted).await?;
-    // To the address alone: no row is to name the account.
-    let to = To::address(&user.email);
-    mail::queue(&mut change, tenant.brand(), to, Letter::AccountDeleted).await?;
-    let record = Record::success("user.delete", "user", user.id.0, json!({}));
-    audit::record(&change, record).await?;
-    // The id alone, so that nothing of it has to be erased.
-    outbox::emit(
-        &mut change,
-        EventType::UserDeleted,
-        None,
-        &json!({ "user_id": user.id }),
-    )
-    .await?;
-    change.signal(SignalKind::AccountChanged, user.id.0).await?;
-    erase(&change, tenant, &user).await?;
+    forget(&mut change, tenant, &user).await?;
     change.commit().await?;
     Ok(())
+}
+
+/// Deletes a user and what is stored about it, whose row and sessions are held: see [`hold`]. Whoever calls has asked
+/// whether it is the last owner.
+pub(crate) async fn forget(
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+) -> Result<(), Internal> {
+    session::revoke_all(change, user.id, None, RevokeReason::AccountDeleted).await?;
+    // To the address alone: no row is to name the account.
+    let to = To::address(&user.email);
+    mail::queue(change, tenant.brand(), to, Letter::AccountDeleted).await?;
+    let record = Record::success("user.delete", "user", user.id.0, json!({}));
+    audit::record(change, record).await?;
+    // The id alone, so that nothing of it has to be erased.
+    let data = json!({ "user_id": user.id });
+    outbox::emit(change, EventType::UserDeleted, None, &data).await?;
+    change.signal(SignalKind::AccountChanged, user.id.0).await?;
+    erase(change, tenant, user).await
+}
+
+/// Locks all that a credential of the user is checked against until the transaction ends; says whether there is the
+/// user.
+pub(crate) async fn hold(tx: &Tx, tenant: TenantId, user: UserId) -> Result<bool, DbErr> {
+    store::hold(tx, tenant, user, None).await
 }

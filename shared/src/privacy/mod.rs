@@ -8,6 +8,8 @@
 //! which hold ids and the user's network addresses, and events whose data is erased as soon as their last delivery
 //! has ended.
 //!
+//! A deleted tenant goes the same way, table by table ([`purge_tenants`]).
+//!
 //! What must never happen: a secret in an export, or another person's data; a tenant without an owner; a credential
 //! of a deleted account that works.
 
@@ -15,9 +17,12 @@ pub mod classification;
 mod delete;
 mod erase;
 mod export;
+mod purge;
 mod store;
 
+pub(crate) use self::delete::{forget, hold};
 pub use self::{
     delete::{DeleteAccountError, delete_account},
     export::{ROWS_PER_TABLE, export},
+    purge::purge_tenants,
 };

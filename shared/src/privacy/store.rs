@@ -1,11 +1,11 @@
 //! The SQL that finds, exports and erases, made from the classification. Names of tables and columns are our own
 //! words; whatever comes from a user is bound.
 
+use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, Value, raw_sql};
 
 use super::classification::{Class, Ending, Table};
 use crate::{
-    entity::user,
     id::{TenantId, UserId},
     postgres::Tx,
 };
@@ -105,15 +105,15 @@ fn field(column: &str, class: Class) -> String {
     }
 }
 
-/// Locks all that a credential of the user is checked against until the transaction ends, if the password is still
-/// the one that was read. The user's row comes first, as in a refresh: otherwise each would wait for the other.
-pub(super) async fn hold(tx: &Tx, tenant: TenantId, seen: &user::Model) -> Result<bool, DbErr> {
-    let (user, hash) = (seen.id, seen.password_hash.clone());
+/// Locks all that a credential of the user is checked against until the transaction ends, if there is the user and,
+/// where a hash is given, the password is still the one that was read. The user's row comes first, as in a refresh: otherwise each would wait for the other.
+pub(super) async fn hold(tx: &Tx, tenant: TenantId, user: UserId, hash: Option<&str>) -> Result<bool, DbErr> {
     let held = tx
         .query_one_raw(raw_sql!(
             Postgres,
             "SELECT 1 AS held FROM users
-             WHERE tenant_id = {tenant} AND id = {user} AND password_hash = {hash} FOR UPDATE"
+             WHERE tenant_id = {tenant} AND id = {user} AND password_hash = coalesce({hash}, password_hash)
+             FOR UPDATE"
         ))
         .await?;
     tx.execute_raw(raw_sql!(
@@ -123,4 +123,55 @@ pub(super) async fn hold(tx: &Tx, tenant: TenantId, seen: &user::Model) -> Resul
     ))
     .await?;
     Ok(held.is_some())
+}
+
+/// Tenants whose grace period is over, those that wait longest first.
+pub(super) async fn due_tenants(tx: &Tx, now: DateTime<Utc>, limit: u32) -> Result<Vec<TenantId>, DbErr> {
+    let limit = i64::from(limit);
+    let due = tx.query_all_raw(raw_sql!(
+        Postgres,
+        "SELECT id FROM tenants WHERE delete_at <= {now} ORDER BY delete_at LIMIT {limit}"
+    ));
+    due.await?.iter().map(|row| row.try_get("", "id")).collect()
+}
+
+/// Whether the tenant was due, and is now one whose rows are being removed.
+pub(super) async fn begin_purge(tx: &Tx, tenant: TenantId, now: DateTime<Utc>) -> Result<bool, DbErr> {
+    let begun = tx.execute_raw(raw_sql!(
+        Postgres,
+        "UPDATE tenants SET status = 'purging', version = version + 1, updated_at = {now}
+         WHERE id = {tenant} AND status = 'deleting' AND delete_at <= {now}"
+    ));
+    Ok(begun.await?.rows_affected() == 1)
+}
+
+/// Whether the tenant's rows are being removed, by nobody else until the transaction ends.
+pub(super) async fn hold_purging(tx: &Tx, tenant: TenantId) -> Result<bool, DbErr> {
+    let held = tx.query_one_raw(raw_sql!(
+        Postgres,
+        "SELECT 1 AS held FROM tenants WHERE id = {tenant} AND status = 'purging'
+         FOR NO KEY UPDATE SKIP LOCKED"
+    ));
+    Ok(held.await?.is_some())
+}
+
+/// Removes up to `limit` of the tenant's rows of a table; how many there were.
+pub(super) async fn remove_some(tx: &Tx, tenant: TenantId, table: &Table, limit: u32) -> Result<u64, DbErr> {
+    let name = table.name;
+    // By the rows' places: they have no key of the same form in all tables.
+    let sql = format!(
+        "DELETE FROM {name} WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
+             SELECT ctid FROM {name} WHERE tenant_id = $1 LIMIT {limit}))"
+    );
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [tenant.0.into()]);
+    Ok(tx.execute_raw(statement).await?.rows_affected())
+}
+
+/// Whether the tenant itself was removed.
+pub(super) async fn remove_tenant(tx: &Tx, tenant: TenantId) -> Result<bool, DbErr> {
+    let removed = tx.execute_raw(raw_sql!(
+        Postgres,
+        "DELETE FROM tenants WHERE id = {tenant} AND status = 'purging'"
+    ));
+    Ok(removed.await?.rows_affected() == 1)
 }

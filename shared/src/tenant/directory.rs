@@ -39,7 +39,7 @@ pub enum ResolveError {
     /// The header and the host name two different ones.
     #[error("the request names two tenants")]
     Conflict,
-    /// The tenant is suspended.
+    /// The tenant is suspended, or to be deleted.
     #[error("the tenant is suspended")]
     Suspended,
     /// A failure inside.
@@ -92,10 +92,10 @@ impl Directory {
                 .ok_or(ResolveError::Unknown)?,
             (None, None) => return Err(ResolveError::Required),
         };
-        if tenant.status == TenantStatus::Suspended {
-            Err(ResolveError::Suspended)
-        } else {
+        if tenant.status == TenantStatus::Active {
             Ok(tenant)
+        } else {
+            Err(ResolveError::Suspended)
         }
     }
 
@@ -129,12 +129,12 @@ impl Directory {
     /// The tenant that [`Self::resolve`] would find, as far as memory tells: for what must cost nothing. One that is
     /// not remembered has not been asked for in a while.
     #[must_use]
-    pub fn remembered(&self, header: Option<&str>, host: Option<&str>) -> Option<TenantId> {
+    pub fn remembered(&self, header: Option<&str>, host: Option<&str>) -> Option<Arc<Tenant>> {
         let settings = &self.context.config.tenancy;
         let Named { header, host } = naming::read(header, host, settings.base_domain.as_deref());
         let default = settings.default_tenant.clone().map(Name::Slug);
         let mut names = [header, host, default].into_iter().flatten();
-        names.find_map(|name| Some(self.known.get(&name)??.id))
+        names.find_map(|name| self.known.get(&name)?)
     }
 
     /// The tenant of that id.

@@ -1,33 +1,47 @@
 //! Tenants: isolated populations.
 //!
-//! A tenant is `active` or `suspended`. Users, roles, endpoints, events and audit rows belong to exactly one; the
-//! same e-mail address in two tenants is two unrelated users. The platform is itself a tenant, the one whose slug
-//! is [`PLATFORM_SLUG`], and platform permissions exist only there.
+//! A tenant is `active`, `suspended` or `deleting`. Nobody gets into one that is not active, and no credential of it
+//! counts; its events are delivered all the same. One that is to be deleted can be activated again until its grace
+//! period is over; then it is `purging`, what it holds is removed step by step, and its slug is free once nothing is
+//! left. Users, roles, endpoints, events and audit rows belong to exactly one tenant; the same e-mail address in two
+//! tenants is two unrelated users. The platform is itself a tenant, the one whose slug is [`PLATFORM_SLUG`]: platform
+//! permissions exist only there, and it can be neither suspended nor deleted.
 //!
 //! What must never happen: a request that is served in a tenant it did not name; two ways of naming that
-//! disagree and one of them silently wins.
+//! disagree and one of them silently wins; a tenant that comes back with a part of it gone.
 
+mod change;
 mod directory;
+pub mod domain;
+mod lifecycle;
+mod limits;
+mod merge;
 mod naming;
+mod own;
 mod service;
+mod settings;
 mod slug;
 pub(crate) mod store;
+pub mod usage;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 
 pub(crate) use self::service::found;
 pub use self::{
+    change::{UpdateTenant, update},
     directory::{Directory, ResolveError},
-    service::{CreateTenant, TenantError, create, get, list},
+    lifecycle::{activate, delete, suspend},
+    limits::RateLimits,
+    own::{SettingsError, own, update_settings},
+    service::{CreateTenant, TenantError, TenantFilter, create, get, list},
+    settings::{
+        EmailVerification, LockoutPolicy, MfaPolicy, MfaRequirement, PasswordPolicy, Registration,
+        SessionPolicy, SettingFault, Settings,
+    },
     slug::{InvalidSlug, Slug},
 };
 pub use crate::entity::TenantStatus;
-use crate::{
-    entity::tenant,
-    id::TenantId,
-    mail::{Brand, Branding},
-};
+use crate::{entity::tenant, id::TenantId, mail::Brand, version::Version};
 
 /// Names the tenant of the platform's own administrators.
 pub const PLATFORM_SLUG: &str = "platform";
@@ -45,6 +59,12 @@ pub struct Tenant {
     pub status: TenantStatus,
     /// What its administrators have chosen.
     pub settings: Settings,
+    /// Its own share of the limits, which the platform sets.
+    pub rate_limits: RateLimits,
+    /// Counts its changes.
+    pub version: Version,
+    /// When what it holds is removed, if it is to be.
+    pub delete_at: Option<DateTime<Utc>>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -68,145 +88,6 @@ impl Tenant {
     }
 }
 
-/// What a tenant's administrators choose. What they have not chosen has the safe value.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Settings {
-    /// Who may register.
-    pub registration: Registration,
-    /// Whether an address must be proven before it can sign in.
-    pub email_verification: EmailVerification,
-    /// What passwords must be.
-    pub passwords: PasswordPolicy,
-    /// Who needs a second factor.
-    pub mfa: MfaPolicy,
-    /// How long sessions last, and how many a user may have.
-    pub sessions: SessionPolicy,
-    /// What happens to who fails too often.
-    pub lockout: LockoutPolicy,
-    /// How mails look.
-    pub branding: Branding,
-}
-
-/// What passwords must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct PasswordPolicy {
-    /// Characters, 8 to 64.
-    pub min_length: u16,
-    /// So many former passwords may not be used again, 24 at most.
-    pub history: u8,
-}
-
-impl Default for PasswordPolicy {
-    fn default() -> Self {
-        Self {
-            min_length: 8,
-            history: 0,
-        }
-    }
-}
-
-/// Who needs a second factor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct MfaPolicy {
-    /// Who.
-    pub requirement: MfaRequirement,
-    /// The names of the roles that need one, where it depends on roles.
-    pub roles: Vec<String>,
-    /// For so many days a device may be remembered; 0 for not at all.
-    pub remember_device_days: u16,
-}
-
-impl Default for MfaPolicy {
-    fn default() -> Self {
-        Self {
-            requirement: MfaRequirement::Optional,
-            roles: Vec::new(),
-            remember_device_days: 30,
-        }
-    }
-}
-
-/// Who needs a second factor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MfaRequirement {
-    /// Nobody can set one up; who has one is still asked for it.
-    Off,
-    /// Who has set one up.
-    #[default]
-    Optional,
-    /// Everyone.
-    Required,
-    /// Who holds one of the roles named, and who has set one up.
-    RequiredForRoles,
-}
-
-/// How long sessions last, and how many a user may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SessionPolicy {
-    /// Seconds without a refresh until one ends; the installation's own limit holds in any case.
-    pub idle_seconds: Option<u32>,
-    /// Seconds until one ends; the installation's own limit holds in any case.
-    pub absolute_seconds: Option<u32>,
-    /// Beyond so many the oldest of a user ends.
-    pub max_per_user: u16,
-}
-
-impl Default for SessionPolicy {
-    fn default() -> Self {
-        Self {
-            idle_seconds: None,
-            absolute_seconds: None,
-            max_per_user: 100,
-        }
-    }
-}
-
-/// What happens to who fails too often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LockoutPolicy {
-    /// The failure that begins to lock.
-    pub threshold: u16,
-    /// After so many within a day nothing but an unlock or the day's end helps.
-    pub daily_limit: u16,
-}
-
-impl Default for LockoutPolicy {
-    fn default() -> Self {
-        Self {
-            threshold: 5,
-            daily_limit: 100,
-        }
-    }
-}
-
-/// Who may register.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Registration {
-    /// Anyone.
-    #[default]
-    Open,
-    /// Only who was invited.
-    Closed,
-}
-
-/// Whether an address must be proven before it can sign in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EmailVerification {
-    /// It must.
-    #[default]
-    Required,
-    /// It need not.
-    Optional,
-}
-
 impl TryFrom<tenant::Model> for Tenant {
     type Error = serde_json::Error;
 
@@ -217,6 +98,9 @@ impl TryFrom<tenant::Model> for Tenant {
             name,
             status,
             settings,
+            version,
+            rate_limits,
+            delete_at,
             created_at,
             updated_at,
         } = row;
@@ -226,6 +110,9 @@ impl TryFrom<tenant::Model> for Tenant {
             name,
             status,
             settings: serde_json::from_value(settings)?,
+            rate_limits: serde_json::from_value(rate_limits)?,
+            version,
+            delete_at,
             created_at,
             updated_at,
         })

@@ -1,9 +1,9 @@
 //! What the platform's administrators do with tenants.
 
 use sea_orm::{DbErr, SqlErr};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Settings, Slug, Tenant, TenantStatus, store};
+use super::{RateLimits, Settings, Slug, Tenant, TenantStatus, store};
 use crate::{
     audit::{self, Record},
     context::{Change, Context},
@@ -16,9 +16,10 @@ use crate::{
     rbac,
     signal::SignalKind,
     user::{Email, invitation},
+    version::Version,
 };
 
-/// Why a tenant could not be created or found.
+/// Why nothing was done to a tenant.
 #[derive(Debug, thiserror::Error)]
 pub enum TenantError {
     /// There is no such tenant.
@@ -27,6 +28,12 @@ pub enum TenantError {
     /// Another tenant has that slug.
     #[error("the slug is taken")]
     SlugTaken,
+    /// It is the platform's own.
+    #[error("the platform's own tenant stays")]
+    Platform,
+    /// It is to be deleted, or being removed.
+    #[error("the tenant is deleted")]
+    Deleted,
     /// A failure inside.
     #[error(transparent)]
     Internal(Internal),
@@ -59,7 +66,7 @@ pub async fn create(
     let mut change = context
         .cross_tenant_change(CrossTenant::Administration, id, caller.actor(), origin)
         .await?;
-    let tenant = found(&change, &request.slug, request.name, Settings::default()).await?;
+    let tenant = found(&change, &request.slug, request.name, json!({})).await?;
     let roles = rbac::create_builtin(&change).await?;
     let detail = json!({ "slug": tenant.slug, "name": tenant.name });
     audit::record(&change, Record::success("tenant.create", "tenant", id.0, detail)).await?;
@@ -71,23 +78,26 @@ pub async fn create(
     Ok(tenant)
 }
 
-/// Writes the row of a new tenant, the change's own.
+/// Writes the row of a new tenant, the change's own, with the settings that somebody has chosen.
 pub(crate) async fn found(
     change: &Change<'_>,
     slug: &Slug,
     name: String,
-    settings: Settings,
+    chosen: Value,
 ) -> Result<Tenant, TenantError> {
     let tenant = Tenant {
         id: change.tenant,
         slug: slug.as_str().to_owned(),
         name,
         status: TenantStatus::Active,
-        settings: settings.clone(),
+        settings: serde_json::from_value::<Settings>(chosen.clone())?,
+        rate_limits: RateLimits::default(),
+        version: Version::FIRST,
+        delete_at: None,
         created_at: change.now,
         updated_at: change.now,
     };
-    match store::insert(&change.tx, &tenant, serde_json::to_value(settings)?).await {
+    match store::insert(&change.tx, &tenant, chosen).await {
         Ok(()) => Ok(tenant),
         Err(error) => Err(match error.sql_err() {
             Some(SqlErr::UniqueConstraintViolation(_)) => TenantError::SlugTaken,
@@ -110,17 +120,27 @@ pub async fn get(
     Ok(Tenant::try_from(row)?)
 }
 
-/// A page of all tenants, newest first.
+/// Which tenants to list.
+#[derive(Clone, Debug, Default)]
+pub struct TenantFilter {
+    /// Those in this state.
+    pub status: Option<TenantStatus>,
+    /// The one of this slug.
+    pub slug: Option<Slug>,
+}
+
+/// A page of the tenants that pass the filter, newest first.
 ///
 /// # Errors
 /// Only failures inside.
 pub async fn list(
     context: &Context,
     _: &Authorized<TenantsRead>,
+    filter: &TenantFilter,
     page: PageRequest,
 ) -> Result<Page<Tenant>, TenantError> {
     let tx = context.postgres.cross_tenant(CrossTenant::Administration).await?;
-    let rows = store::list(&tx, page).await?;
+    let rows = store::list(&tx, filter, page).await?;
     let tenants = rows
         .into_iter()
         .map(Tenant::try_from)

@@ -1,16 +1,15 @@
 //! The shapes of tenants.
 
 use latchkey_shared::{
-    tenant::{CreateTenant, EmailVerification, Registration, Slug, Tenant, TenantStatus},
+    tenant::{CreateTenant, Slug, UpdateTenant},
     user::Email,
 };
-use poem_openapi::{Enum, Object, types::Example};
-use uuid::Uuid;
-
-use crate::{
-    problem::{Failure, FieldError, ProblemCode},
-    time::Timestamp,
+use poem_openapi::{
+    Object,
+    types::{Example, MaybeUndefined, ToJSON},
 };
+
+use crate::problem::{Failure, FieldError, ProblemCode};
 
 /// A tenant to be.
 #[derive(Object)]
@@ -68,81 +67,51 @@ impl CreateTenantRequest {
     }
 }
 
-#[derive(Enum)]
-#[oai(rename_all = "snake_case")]
-enum TenantStatusView {
-    Active,
-    Suspended,
-}
-
-#[derive(Enum)]
-#[oai(rename_all = "snake_case")]
-enum RegistrationView {
-    Open,
-    Closed,
-}
-
-#[derive(Enum)]
-#[oai(rename_all = "snake_case")]
-enum EmailVerificationView {
-    Required,
-    Optional,
-}
-
-/// What a tenant's administrators have chosen.
+/// What to change of a tenant.
 #[derive(Object)]
-#[oai(rename = "TenantSettings")]
-struct SettingsView {
-    /// Who may register.
-    registration: RegistrationView,
-    /// Whether an address must be proven before it can sign in.
-    email_verification: EmailVerificationView,
+#[oai(deny_unknown_fields, example)]
+pub(super) struct UpdateTenantRequest {
+    /// Its name for people.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    name: Option<String>,
+    /// Its own share of the limits; null goes back to the configured ones.
+    rate_limits: MaybeUndefined<RateLimitsPatch>,
 }
 
-/// A tenant.
+/// Requests in a minute. What is absent stays, null goes back to the configured limit.
 #[derive(Object)]
-#[oai(rename = "Tenant")]
-pub(super) struct TenantView {
-    id: Uuid,
-    slug: String,
-    name: String,
-    status: TenantStatusView,
-    settings: SettingsView,
-    created_at: Timestamp,
-    updated_at: Timestamp,
+#[oai(rename = "TenantRateLimitsPatch", deny_unknown_fields)]
+struct RateLimitsPatch {
+    /// Those that check a password or a second factor.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    sign_in: MaybeUndefined<u32>,
+    /// Those that send mail.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    mail: MaybeUndefined<u32>,
+    /// Those that bring a token of their own and name the tenant.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    token: MaybeUndefined<u32>,
 }
 
-impl From<Tenant> for TenantView {
-    fn from(tenant: Tenant) -> Self {
-        let Tenant {
-            id,
-            slug,
-            name,
-            status,
-            settings,
-            created_at,
-            updated_at,
-        } = tenant;
+impl Example for UpdateTenantRequest {
+    fn example() -> Self {
         Self {
-            id: id.0,
-            slug,
+            name: Some("Acme Limited".to_owned()),
+            rate_limits: MaybeUndefined::Value(RateLimitsPatch {
+                sign_in: MaybeUndefined::Value(600),
+                mail: MaybeUndefined::Undefined,
+                token: MaybeUndefined::Undefined,
+            }),
+        }
+    }
+}
+
+impl From<UpdateTenantRequest> for UpdateTenant {
+    fn from(request: UpdateTenantRequest) -> Self {
+        let UpdateTenantRequest { name, rate_limits } = request;
+        Self {
             name,
-            status: match status {
-                TenantStatus::Active => TenantStatusView::Active,
-                TenantStatus::Suspended => TenantStatusView::Suspended,
-            },
-            settings: SettingsView {
-                registration: match settings.registration {
-                    Registration::Open => RegistrationView::Open,
-                    Registration::Closed => RegistrationView::Closed,
-                },
-                email_verification: match settings.email_verification {
-                    EmailVerification::Required => EmailVerificationView::Required,
-                    EmailVerification::Optional => EmailVerificationView::Optional,
-                },
-            },
-            created_at: created_at.into(),
-            updated_at: updated_at.into(),
+            rate_limits: rate_limits.to_json(),
         }
     }
 }
