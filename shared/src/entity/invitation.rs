@@ -20,12 +20,18 @@ pub struct Model {
     pub email_canonical: String,
     /// Granted on acceptance.
     pub role_ids: Vec<Uuid>,
-    /// Who asked.
+    /// Who asked; none for the platform, and for a key that is nobody's.
     pub invited_by: Option<UserId>,
+    /// Of one that was made with a key: what its roles granted then.
+    pub ceiling: Option<Vec<String>>,
     /// When it was made.
     pub created_at: DateTimeUtc,
+    /// Until when it can be accepted.
+    pub expires_at: DateTimeUtc,
     /// When it was accepted.
     pub accepted_at: Option<DateTimeUtc>,
+    /// When it was taken back, or another took its place.
+    pub revoked_at: Option<DateTimeUtc>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -2,7 +2,10 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::id::{RoleId, TenantId};
+use crate::{
+    id::{RoleId, TenantId},
+    version::Version,
+};
 
 /// A named set of permissions.
 #[sea_orm::model]
@@ -16,12 +19,20 @@ pub struct Model {
     pub tenant_id: TenantId,
     /// Its name.
     pub name: String,
+    /// The form that is unique in the tenant.
+    pub name_canonical: String,
+    /// What it is for.
+    pub description: Option<String>,
     /// Its permissions follow from the catalogue in code.
     pub builtin: bool,
     /// Of a role of the tenant's own.
     pub permissions: Vec<String>,
+    /// How many changes it has seen.
+    pub version: Version,
     /// When it was made.
     pub created_at: DateTimeUtc,
+    /// When it last changed.
+    pub updated_at: DateTimeUtc,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -16,6 +16,12 @@ pub enum Builtin {
 impl Builtin {
     const ALL: [Self; 3] = [Self::Owner, Self::Admin, Self::Member];
 
+    /// Whether it grants all there is to grant in the tenant.
+    #[must_use]
+    pub const fn governs(self) -> bool {
+        matches!(self, Self::Owner | Self::Admin)
+    }
+
     /// The role's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -32,14 +38,20 @@ impl Builtin {
         Self::ALL.into_iter().find(|role| role.as_str() == name)
     }
 
-    /// What the role grants in a tenant, or in the platform's own.
+    /// What the role grants of the catalogue in a tenant, or in the platform's own.
     pub fn permissions(self, is_platform: bool) -> impl Iterator<Item = &'static str> {
-        let governs = matches!(self, Self::Owner | Self::Admin);
-        CATALOGUE
-            .iter()
-            .filter(move |(_, reach, _)| governs && (is_platform || *reach == Reach::Tenant))
-            .map(|(name, ..)| *name)
+        catalogue(is_platform)
+            .filter(move |_| self.governs())
+            .map(|(name, _)| name)
     }
+}
+
+/// What has a meaning in a tenant, or in the platform's own: name and description.
+pub(super) fn catalogue(is_platform: bool) -> impl DoubleEndedIterator<Item = (&'static str, &'static str)> {
+    CATALOGUE
+        .iter()
+        .filter(move |(_, reach, _)| is_platform || *reach == Reach::Tenant)
+        .map(|(name, _, description)| (*name, *description))
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ impl From<user::Model> for User {
             email_verified_at,
             pending_email,
             password_changed_at: _,
+            external_id: _,
+            import_mac: _,
             created_at,
             updated_at,
         } = row;
@@ -98,6 +100,8 @@ pub(crate) fn new_row(
         email_verified_at,
         pending_email: None,
         password_changed_at: None,
+        external_id: None,
+        import_mac: None,
         created_at: change.now,
         updated_at: change.now,
     }

@@ -9,8 +9,8 @@ use sea_orm::{
 use super::{Email, UserStatus};
 use crate::{
     context::Change,
-    entity::{former_password, invitation, user},
-    id::{InvitationId, TenantId, UserId},
+    entity::{former_password, user},
+    id::{TenantId, UserId},
     postgres::Tx,
 };
 
@@ -47,6 +47,8 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         email_verified_at,
         pending_email,
         password_changed_at,
+        external_id,
+        import_mac,
         created_at,
         updated_at,
     } = row;
@@ -62,6 +64,8 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         email_verified_at: Set(email_verified_at),
         pending_email: Set(pending_email),
         password_changed_at: Set(password_changed_at),
+        external_id: Set(external_id),
+        import_mac: Set(import_mac),
         created_at: Set(created_at),
         updated_at: Set(updated_at),
     };
@@ -302,29 +306,4 @@ pub(crate) async fn verify_email(
         ))
         .await?;
     Ok(done.rows_affected() == 1)
-}
-
-pub(crate) async fn find_invitation(
-    tx: &Tx,
-    tenant: TenantId,
-    id: InvitationId,
-) -> Result<Option<invitation::Model>, DbErr> {
-    invitation::Entity::find_by_id(id)
-        .filter(invitation::Column::TenantId.eq(tenant))
-        .one(tx)
-        .await
-}
-
-pub(crate) async fn accept_invitation(
-    tx: &Tx,
-    tenant: TenantId,
-    id: InvitationId,
-    now: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    tx.execute_raw(raw_sql!(
-        Postgres,
-        "UPDATE invitations SET accepted_at = {now} WHERE tenant_id = {tenant} AND id = {id}"
-    ))
-    .await
-    .map(drop)
 }
