@@ -149,6 +149,8 @@ const KINDS: &[(&str, &str, bool)] = &[
     ("already_registered", "login", false),
     ("invitation", "accept-invitation", true),
     ("reset_password", "reset-password", true),
+    ("account_created", "reset-password", true),
+    ("new_password_required", "reset-password", true),
     ("password_changed", "forgot-password", false),
     ("password_reset", "forgot-password", false),
     ("change_email", "verify-email", true),
@@ -160,6 +162,7 @@ const KINDS: &[(&str, &str, bool)] = &[
     ("recovery_codes_replaced", "forgot-password", false),
     ("recovery_code_used", "forgot-password", false),
     ("account_deleted", "", false),
+    ("api_key_leaked", "login", false),
 ];
 
 #[tokio::test]

@@ -13,13 +13,13 @@ use crate::{
     crypto::token::{Kind, Token},
     entity::user,
     error::{Internal, internal_variant},
-    id::{InvitationId, RoleId},
+    id::InvitationId,
     outbox::{self, EventType},
     principal::{Actor, Origin},
-    rbac,
+    rbac::{self, AssignError},
     secret::Secret,
     signal::SignalKind,
-    user::{Email, User, new_row, one_time, one_time::Purpose, store},
+    user::{Email, User, invitation, new_row, one_time, one_time::Purpose, store},
 };
 
 /// An answer to an invitation.
@@ -35,12 +35,16 @@ pub struct Accept {
 /// Why the invitation was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
-    /// The token is unknown, used, expired, superseded, or for something else.
+    /// The token is unknown, used, expired, superseded, or for something else; or the invitation is void, because who
+    /// made it could not make it now.
     #[error("the token is not valid")]
     InvalidToken,
     /// The password cannot be set; the invitation stands.
     #[error(transparent)]
     Password(#[from] NewPasswordError),
+    /// The account holds as many roles as one may; the invitation stands.
+    #[error("the account holds as many roles as one may")]
+    TooManyRoles,
     /// A failure inside.
     #[error(transparent)]
     Internal(Internal),
@@ -48,7 +52,18 @@ pub enum AcceptError {
 
 internal_variant!(AcceptError: Internal sea_orm::DbErr);
 
-/// Makes the invited account, its address proven by the mail, with the roles of the invitation.
+impl From<AssignError> for AcceptError {
+    fn from(error: AssignError) -> Self {
+        match error {
+            AssignError::TooManyRoles => Self::TooManyRoles,
+            AssignError::Internal(error) => Self::Internal(error),
+            refused => Self::Internal(Internal::fault(refused)),
+        }
+    }
+}
+
+/// Makes the invited account, its address proven by the mail, with the roles of the invitation. Where the address has an
+/// account already, that one gets the roles.
 ///
 /// # Errors
 /// See [`AcceptError`].
@@ -64,19 +79,19 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
     let tenant = tenant.ok_or(AcceptError::InvalidToken)?;
     let password_hash = hash_new(auth, &tenant, &email, password).await?;
 
-    let tenant = tenant.id;
-    let mut change = auth.context.change(tenant, Actor::Anonymous, origin).await?;
-    let proof = one_time::consume(&change.tx, tenant, Purpose::AcceptInvitation, &token, change.now).await?;
+    let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
+    let (id, now) = (tenant.id, change.now);
+    let proof = one_time::consume(&change.tx, id, Purpose::AcceptInvitation, &token, now).await?;
     let invitation = InvitationId(proof.ok_or(AcceptError::InvalidToken)?.subject_id);
-    let invited = store::find_invitation(&change.tx, tenant, invitation)
+    let invited = invitation::accept(&change.tx, id, invitation, now)
         .await?
         .ok_or(AcceptError::InvalidToken)?;
-    store::accept_invitation(&change.tx, tenant, invitation, change.now).await?;
 
-    let user = new_row(&change, &email, name, password_hash, Some(change.now));
+    let user = new_row(&change, &email, name, password_hash, Some(now));
     let user = admit(&mut change, user).await?;
-    let roles: Vec<RoleId> = invited.role_ids.into_iter().map(RoleId).collect();
-    rbac::assign(&change, user.id, &roles).await?;
+    let roles = invitation::granted(&change, &tenant, &invited).await?;
+    let roles = roles.ok_or(AcceptError::InvalidToken)?;
+    rbac::give(&mut change, user.id, &roles).await?;
     audit::record(
         &change,
         Record::success("invitation.accept", "invitation", invitation.0, json!({})),

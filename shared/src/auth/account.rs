@@ -96,6 +96,19 @@ impl Accounts {
         Self { known, changes }
     }
 
+    /// As [`Self::get`], but what is remembered counts only as long as this process hears of changes.
+    pub(super) async fn get_heard(
+        &self,
+        context: &Context,
+        tenant: TenantId,
+        user: UserId,
+    ) -> Result<Option<Arc<Account>>, Internal> {
+        if context.signals.is_fresh() {
+            return self.get(context, tenant, user).await;
+        }
+        Ok(load(context, tenant, user).await?.map(Arc::new))
+    }
+
     /// The account of a user; nothing if it is gone.
     pub(super) async fn get(
         &self,
@@ -112,10 +125,12 @@ impl Accounts {
         }
         let changes = self.changes.load(Ordering::Acquire);
         let account = load(context, tenant, user).await?.map(Arc::new);
-        if let Some(account) = &account
-            && self.changes.load(Ordering::Acquire) == changes
-        {
+        if let Some(account) = &account {
             self.known.insert(user, Arc::clone(account));
+            // A change that came in before the insertion has not removed what came after it.
+            if self.changes.load(Ordering::Acquire) != changes {
+                self.known.invalidate(&user);
+            }
         }
         Ok(account)
     }

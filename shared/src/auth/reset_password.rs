@@ -3,12 +3,14 @@
 //! The mail proves the address and nothing more: nobody is signed in, the second factor is asked for as ever, and a
 //! lock stays.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{
     Auth, NewPasswordError,
     evenly::evenly,
-    password::{Replacement, hash_replacement, replace},
+    password::{Replacement, hash_replacement, replace, unusable_hash},
     register::claim,
     verify::announce_verified,
 };
@@ -76,16 +78,65 @@ pub async fn forgot_password(
 
 /// Mails the user a token for a new password, in the place of any earlier one.
 async fn send_reset(change: &mut Change<'_>, tenant: &Tenant, user: &user::Model) -> Result<(), Internal> {
-    let expires_at = change.now + change.context.config.tokens.reset_ttl;
-    let address = &user.email_canonical;
-    let token = one_time::issue(change, Purpose::ResetPassword, user.id.0, address, expires_at).await?;
-    let letter = Letter::ResetPassword { token };
-    mail::queue(change, tenant.brand(), To::user(user), letter).await?;
+    let ttl = change.context.config.tokens.reset_ttl;
+    send_token(change, tenant, user, ttl, |token| Letter::ResetPassword { token }).await?;
     audit::record(
         change,
         Record::success("user.request_password_reset", "user", user.id.0, json!({})),
     )
     .await?;
+    Ok(())
+}
+
+/// Mails the owner of an account that somebody else has made a token for its first password.
+pub(crate) async fn send_first_password(
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+) -> Result<(), Internal> {
+    let ttl = change.context.config.tokens.invitation_ttl;
+    send_token(change, tenant, user, ttl, |token| Letter::AccountCreated {
+        token,
+    })
+    .await
+}
+
+/// Ends the password and all that came of it, and mails the user a token for another. `false` if the account is no
+/// longer as it was seen: nothing was changed then. A lock stays, and does not show.
+pub(crate) async fn require_new_password(
+    auth: &Auth,
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+) -> Result<bool, Internal> {
+    let replacement = Replacement {
+        hash: unusable_hash(auth)?,
+        keep: None,
+        reason: RevokeReason::NewPasswordRequired,
+        // Not to be chosen again: there was a reason.
+        remember: tenant.settings.passwords.history.max(1),
+    };
+    if !replace(change, user, replacement).await? {
+        return Ok(false);
+    }
+    let ttl = change.context.config.tokens.reset_ttl;
+    send_token(change, tenant, user, ttl, |token| Letter::NewPasswordRequired {
+        token,
+    })
+    .await?;
+    Ok(true)
+}
+
+async fn send_token(
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+    ttl: Duration,
+    letter: impl FnOnce(Secret<String>) -> Letter,
+) -> Result<(), Internal> {
+    let (address, expires_at) = (&user.email_canonical, change.now + ttl);
+    let token = one_time::issue(change, Purpose::ResetPassword, user.id.0, address, expires_at).await?;
+    mail::queue(change, tenant.brand(), To::user(user), letter(token)).await?;
     Ok(())
 }
 
@@ -120,8 +171,9 @@ pub async fn reset_password(
         hash,
         keep: None,
         reason: RevokeReason::PasswordReset,
+        remember: tenant.settings.passwords.history,
     };
-    if !replace(&mut change, &tenant, &user, replacement).await? {
+    if !replace(&mut change, &user, replacement).await? {
         return Err(ResetPasswordError::InvalidToken);
     }
     tell(&mut change, &tenant, &user).await?;

@@ -35,6 +35,10 @@ pub struct Model {
     /// When another password was set last; null if the account was made with it. Another hash of the same password is
     /// none.
     pub password_changed_at: Option<DateTimeUtc>,
+    /// What another system calls it.
+    pub external_id: Option<String>,
+    /// A keyed hash of the line that it was imported from, if it was.
+    pub import_mac: Option<Vec<u8>>,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// When it last changed.

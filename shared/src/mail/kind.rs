@@ -42,6 +42,10 @@ kinds! {
     Invitation "invitation"
     /// An account's owner may choose a new password; only the reader of this mail can.
     ResetPassword "reset_password"
+    /// An administrator has made an account; its owner chooses the password.
+    AccountCreated "account_created"
+    /// An administrator has ended the password; its owner chooses another.
+    NewPasswordRequired "new_password_required"
     /// The password was changed by someone who knew the old one.
     PasswordChanged "password_changed"
     /// The password was replaced by way of a mail.
@@ -64,6 +68,8 @@ kinds! {
     RecoveryCodeUsed "recovery_code_used"
     /// The account is gone.
     AccountDeleted "account_deleted"
+    /// An API key was seen where it should not be.
+    ApiKeyLeaked "api_key_leaked"
 }
 
 /// A value that a template may name: its name, and what it holds.
@@ -99,6 +105,8 @@ const COMMON: &[Variable] = &[
     ),
 ];
 
+const KEY: Variable = ("key", "The key's name, and as much of it as may be shown.");
+const KEY_STATE: Variable = ("key_state", "Whether the key was revoked, in words.");
 const INVITER: Variable = ("inviter", "Who invites; empty where that was no person.");
 
 impl Kind {
@@ -115,6 +123,8 @@ impl Kind {
             Self::VerifyEmail
             | Self::Invitation
             | Self::ResetPassword
+            | Self::AccountCreated
+            | Self::NewPasswordRequired
             | Self::ChangeEmail
             | Self::AccountLocked => true,
             Self::AlreadyRegistered
@@ -126,7 +136,8 @@ impl Kind {
             | Self::MfaDisabled
             | Self::RecoveryCodesReplaced
             | Self::RecoveryCodeUsed
-            | Self::AccountDeleted => false,
+            | Self::AccountDeleted
+            | Self::ApiKeyLeaked => false,
         }
     }
 
@@ -136,9 +147,11 @@ impl Kind {
         match self {
             Self::VerifyEmail | Self::ChangeEmail => "verify-email",
             Self::Invitation => "accept-invitation",
-            Self::ResetPassword => "reset-password",
+            Self::ResetPassword | Self::AccountCreated | Self::NewPasswordRequired => "reset-password",
             Self::AccountLocked => "unlock",
-            Self::AlreadyRegistered | Self::EmailChanged | Self::AccountDeleted => "login",
+            Self::AlreadyRegistered | Self::EmailChanged | Self::AccountDeleted | Self::ApiKeyLeaked => {
+                "login"
+            }
             Self::PasswordChanged
             | Self::PasswordReset
             | Self::EmailChangeRequested
@@ -151,7 +164,11 @@ impl Kind {
 
     /// What a template of this kind may name.
     pub fn variables(self) -> impl Iterator<Item = Variable> {
-        let inviter = (self == Self::Invitation).then_some(INVITER);
-        COMMON.iter().copied().chain(inviter)
+        let own: &[Variable] = match self {
+            Self::Invitation => &[INVITER],
+            Self::ApiKeyLeaked => &[KEY, KEY_STATE],
+            _ => &[],
+        };
+        COMMON.iter().chain(own).copied()
     }
 }

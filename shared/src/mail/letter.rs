@@ -27,6 +27,16 @@ pub enum Letter {
         /// Chooses the password.
         token: Secret<String>,
     },
+    /// See [`Kind::AccountCreated`].
+    AccountCreated {
+        /// Chooses the password.
+        token: Secret<String>,
+    },
+    /// See [`Kind::NewPasswordRequired`].
+    NewPasswordRequired {
+        /// Chooses the password.
+        token: Secret<String>,
+    },
     /// See [`Kind::PasswordChanged`].
     PasswordChanged,
     /// See [`Kind::PasswordReset`].
@@ -55,6 +65,13 @@ pub enum Letter {
     RecoveryCodeUsed,
     /// See [`Kind::AccountDeleted`].
     AccountDeleted,
+    /// See [`Kind::ApiKeyLeaked`].
+    ApiKeyLeaked {
+        /// Its name and hint.
+        key: String,
+        /// Whether it was revoked.
+        revoked: bool,
+    },
 }
 
 impl Letter {
@@ -66,6 +83,8 @@ impl Letter {
             Self::AlreadyRegistered => Kind::AlreadyRegistered,
             Self::Invitation { .. } => Kind::Invitation,
             Self::ResetPassword { .. } => Kind::ResetPassword,
+            Self::AccountCreated { .. } => Kind::AccountCreated,
+            Self::NewPasswordRequired { .. } => Kind::NewPasswordRequired,
             Self::PasswordChanged => Kind::PasswordChanged,
             Self::PasswordReset => Kind::PasswordReset,
             Self::ChangeEmail { .. } => Kind::ChangeEmail,
@@ -77,6 +96,7 @@ impl Letter {
             Self::RecoveryCodesReplaced => Kind::RecoveryCodesReplaced,
             Self::RecoveryCodeUsed => Kind::RecoveryCodeUsed,
             Self::AccountDeleted => Kind::AccountDeleted,
+            Self::ApiKeyLeaked { .. } => Kind::ApiKeyLeaked,
         }
     }
 
@@ -92,6 +112,8 @@ impl Letter {
                 inviter: Some("Ada Lovelace".to_owned()),
             },
             Kind::ResetPassword => Self::ResetPassword { token },
+            Kind::AccountCreated => Self::AccountCreated { token },
+            Kind::NewPasswordRequired => Self::NewPasswordRequired { token },
             Kind::PasswordChanged => Self::PasswordChanged,
             Kind::PasswordReset => Self::PasswordReset,
             Kind::ChangeEmail => Self::ChangeEmail { token },
@@ -103,6 +125,10 @@ impl Letter {
             Kind::RecoveryCodesReplaced => Self::RecoveryCodesReplaced,
             Kind::RecoveryCodeUsed => Self::RecoveryCodeUsed,
             Kind::AccountDeleted => Self::AccountDeleted,
+            Kind::ApiKeyLeaked => Self::ApiKeyLeaked {
+                key: "Nightly export (lk_live_…x7Qz)".to_owned(),
+                revoked: true,
+            },
         }
     }
 
@@ -119,6 +145,8 @@ impl Letter {
             Self::VerifyEmail { token }
             | Self::Invitation { token, .. }
             | Self::ResetPassword { token }
+            | Self::AccountCreated { token }
+            | Self::NewPasswordRequired { token }
             | Self::ChangeEmail { token }
             | Self::AccountLocked { token } => Some(token),
             Self::AlreadyRegistered
@@ -130,7 +158,8 @@ impl Letter {
             | Self::MfaDisabled
             | Self::RecoveryCodesReplaced
             | Self::RecoveryCodeUsed
-            | Self::AccountDeleted => None,
+            | Self::AccountDeleted
+            | Self::ApiKeyLeaked { .. } => None,
         }
     }
 

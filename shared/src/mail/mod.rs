@@ -38,6 +38,7 @@ use crate::{
     error::Internal,
     id::{MailId, UserId},
     queue::Lane,
+    usage::Counter,
 };
 
 /// Who gets a mail.
@@ -99,6 +100,7 @@ pub async fn queue(
     };
     row.insert(&change.tx).await?;
     change.enqueue(Lane::Mail, id.0);
+    change.count(Counter::Mails, 1);
     Ok(id)
 }
 

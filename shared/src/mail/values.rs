@@ -75,6 +75,15 @@ impl Values {
         if let Letter::Invitation { .. } = letter {
             values.insert("inviter", letter.inviter().map_or_else(empty, one_line));
         }
+        if let Letter::ApiKeyLeaked { key, revoked } = letter {
+            let state = if *revoked {
+                "It was revoked"
+            } else {
+                "It still works"
+            };
+            values.insert("key", one_line(key));
+            values.insert("key_state", state.to_owned());
+        }
         Self(values)
     }
 

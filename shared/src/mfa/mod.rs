@@ -207,6 +207,21 @@ pub(crate) async fn confirm(change: &Change<'_>, factor: &Factor) -> Result<Vec<
     replace_recovery_codes(change, factor.user).await
 }
 
+/// Gives users who have just been made the factors that they had elsewhere: they count at once.
+pub(crate) async fn import(
+    change: &Change<'_>,
+    secrets: impl IntoIterator<Item = (UserId, Secret<Vec<u8>>)>,
+) -> Result<(), Internal> {
+    let context = change.context;
+    let sealed = secrets.into_iter().map(|(user, secret)| {
+        let id = context.uuid(change.now);
+        let keys = &context.config.secrets.data_keys;
+        Ok((id, user, seal(keys, id, secret.expose(), &*context.random)?))
+    });
+    let sealed = sealed.collect::<Result<Vec<_>, Internal>>()?;
+    Ok(store::insert_confirmed(change, sealed).await?)
+}
+
 /// Removes the user's factor, and all that came with it.
 pub(crate) async fn remove(change: &Change<'_>, user: UserId) -> Result<(), DbErr> {
     store::delete_factors(&change.tx, change.tenant, user).await?;

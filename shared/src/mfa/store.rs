@@ -102,6 +102,30 @@ pub(super) async fn confirm(change: &Change<'_>, user: UserId, id: Uuid) -> Resu
         .map(drop)
 }
 
+pub(super) async fn insert_confirmed(
+    change: &Change<'_>,
+    factors: Vec<(Uuid, UserId, Vec<u8>)>,
+) -> Result<(), DbErr> {
+    if factors.is_empty() {
+        return Ok(());
+    }
+    let rows = factors
+        .into_iter()
+        .map(|(id, user, sealed)| totp_factor::ActiveModel {
+            id: Set(id),
+            tenant_id: Set(change.tenant),
+            user_id: Set(user),
+            sealed: Set(sealed),
+            last_step: Set(0),
+            created_at: Set(change.now),
+            confirmed_at: Set(Some(change.now)),
+        });
+    totp_factor::Entity::insert_many(rows)
+        .exec_without_returning(&change.tx)
+        .await
+        .map(drop)
+}
+
 pub(super) async fn delete_factors(tx: &Tx, tenant: TenantId, user: UserId) -> Result<(), DbErr> {
     totp_factor::Entity::delete_many()
         .filter(totp_factor::Column::TenantId.eq(tenant))

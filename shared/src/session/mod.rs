@@ -33,7 +33,7 @@ pub use self::{
 pub(crate) use self::{
     proof::{BOTH_FACTORS, prove_again, second_factor_added},
     rotation::{hold, rotate},
-    service::{find_live, find_refreshable},
+    service::{end_of, find_live, find_refreshable, list_of},
 };
 use crate::{
     audit::{self, Record},
@@ -70,8 +70,14 @@ pub enum RevokeReason {
     PasswordChanged,
     /// The password was reset by mail.
     PasswordReset,
-    /// Its user deleted the account.
+    /// The account was deleted.
     AccountDeleted,
+    /// An administrator disabled the account.
+    AccountDisabled,
+    /// An administrator ended it.
+    EndedByAdministrator,
+    /// An administrator asked for a new password.
+    NewPasswordRequired,
 }
 
 impl RevokeReason {
@@ -87,6 +93,9 @@ impl RevokeReason {
             Self::PasswordChanged => "password_changed",
             Self::PasswordReset => "password_reset",
             Self::AccountDeleted => "account_deleted",
+            Self::AccountDisabled => "account_disabled",
+            Self::EndedByAdministrator => "ended_by_administrator",
+            Self::NewPasswordRequired => "new_password_required",
         }
     }
 }

@@ -5,11 +5,11 @@ use sea_orm::DbErr;
 
 use super::{RevokeReason, announce, label, lifetime::Lifetime, revoke, revoke_all, store, tokens};
 use crate::{
-    context::Context,
+    context::{Change, Context},
     crypto::token::Token,
     entity::{session, user},
     error::{Internal, internal_variant},
-    id::{SessionId, TenantId},
+    id::{SessionId, TenantId, UserId},
     page::{Page, PageRequest},
     postgres::Tx,
     principal::{Actor, Origin, UserSession},
@@ -53,7 +53,7 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    fn of(row: session::Model, current: SessionId) -> Self {
+    fn of(row: session::Model, current: Option<SessionId>) -> Self {
         let session::Model {
             id,
             tenant_id: _,
@@ -79,7 +79,7 @@ impl SessionInfo {
             device_label: device_label.or_else(|| label::of_user_agent(user_agent.as_deref()?)),
             user_agent,
             methods,
-            current: id == current,
+            current: current == Some(id),
         }
     }
 }
@@ -94,9 +94,22 @@ pub async fn list(
     page: PageRequest,
 ) -> Result<Page<SessionInfo>, Internal> {
     let tx = context.postgres.tenant(caller.tenant).await?;
-    let rows = store::list(&tx, caller.tenant, caller.user, page, context.clock.now()).await?;
+    let now = context.clock.now();
+    Ok(list_of(&tx, caller.tenant, caller.user, Some(caller.session), page, now).await?)
+}
+
+/// A user's live sessions, newest first; the one that asks may be among them.
+pub(crate) async fn list_of(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    current: Option<SessionId>,
+    page: PageRequest,
+    now: DateTime<Utc>,
+) -> Result<Page<SessionInfo>, DbErr> {
+    let rows = store::list(tx, tenant, user, page, now).await?;
     let page = Page::cut(rows, page, |row| row.id.0);
-    Ok(page.map(|row| SessionInfo::of(row, caller.session)))
+    Ok(page.map(|row| SessionInfo::of(row, current)))
 }
 
 /// Ends one of the caller's sessions.
@@ -110,14 +123,26 @@ pub async fn end(
     id: SessionId,
 ) -> Result<(), SessionError> {
     let mut change = context.change(caller.tenant, caller.into(), origin).await?;
-    let (reason, now) = (RevokeReason::EndedByUser, change.now);
-    let ended = store::revoke_of(&change.tx, caller.tenant, caller.user, id, reason.as_str(), now).await?;
-    if !ended {
+    if !end_of(&mut change, caller.user, id, RevokeReason::EndedByUser).await? {
         return Err(SessionError::NotFound);
     }
-    announce(&mut change, caller.user, &[id], reason).await?;
     change.commit().await?;
     Ok(())
+}
+
+/// Ends a live session of that user; says whether there was one.
+pub(crate) async fn end_of(
+    change: &mut Change<'_>,
+    user: UserId,
+    id: SessionId,
+    reason: RevokeReason,
+) -> Result<bool, Internal> {
+    let (tenant, now) = (change.tenant, change.now);
+    let ended = store::revoke_of(&change.tx, tenant, user, id, reason.as_str(), now).await?;
+    if ended {
+        announce(change, user, &[id], reason).await?;
+    }
+    Ok(ended)
 }
 
 /// Ends the caller's session.

@@ -14,7 +14,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use self::model::SessionView;
+pub(super) use self::model::SessionView;
 use super::{Tag, page};
 use crate::{
     extract::{Bearer, ClientOrigin, Enrolling},

@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 /// A sign-in that goes on.
 #[derive(Object)]
 #[oai(rename = "Session")]
-pub(super) struct SessionView {
+pub(in crate::routes) struct SessionView {
     id: Uuid,
     created_at: Timestamp,
     /// To a minute or two.

@@ -1,0 +1,38 @@
+//! Who may decide over whom.
+
+use super::UserError;
+use crate::{
+    context::Change,
+    entity::user,
+    id::UserId,
+    principal::{Principal, Subject},
+    rbac,
+    tenant::Tenant,
+    user::store,
+};
+
+/// The user, if the caller may decide over it: it is another user, holds no permission that the caller lacks, and is no
+/// owner unless the caller is one. Otherwise who may write users could take over whoever they like, by their mail.
+pub(super) async fn subordinate(
+    change: &Change<'_>,
+    tenant: &Tenant,
+    by: &Principal,
+    id: UserId,
+) -> Result<user::Model, UserError> {
+    let tx = &change.tx;
+    let user = store::find(tx, tenant.id, id).await?.ok_or(UserError::NotFound)?;
+    if is_own(by, id) {
+        return Err(UserError::OwnAccount);
+    }
+    let held = rbac::held(tx, tenant.id, tenant.is_platform(), id).await?;
+    let outranks = !rbac::may_grant(&by.permissions, held.permissions.iter());
+    if outranks || !rbac::may_change(tx, by, id).await? {
+        return Err(UserError::Escalation);
+    }
+    Ok(user)
+}
+
+/// Whether the user is who asks, by a session or by a key.
+fn is_own(by: &Principal, id: UserId) -> bool {
+    by.subject == Subject::User(id)
+}
