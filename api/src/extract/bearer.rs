@@ -1,7 +1,8 @@
 //! Credentials: who the caller is, and the proof of what the caller may do.
 
 use latchkey_shared::{
-    auth::{self, Auth, AuthenticateError, Caller},
+    api_key::KeyText,
+    auth::{self, Auth, AuthenticateError, Caller, KeyCaller, KeyRefused},
     permission::{Authorized, Permission},
     principal::Principal,
 };
@@ -11,10 +12,12 @@ use poem_openapi::{
     registry::{MetaSecurityScheme, Registry},
 };
 
-use super::tenant;
+use super::{ClientOrigin, limit, tenant};
 use crate::problem::{Failure, ProblemCode};
 
 const SCHEME: &str = "bearer";
+const KEY_SCHEME: &str = "api_key";
+const KEY_HEADER: &str = "x-api-key";
 
 /// A signed-in caller, who may have yet to set up the second factor that the tenant wants: for the few operations
 /// that lead there.
@@ -26,22 +29,42 @@ pub struct Bearer(pub Caller);
 /// A signed-in caller who has proven a credential lately: for what is sensitive.
 pub struct Recent(pub Caller);
 
-/// A caller who holds the permission `P`.
+/// A caller who holds the permission `P`: a signed-in user, or whoever has a key.
 pub struct Permit<P: Permission>(pub Authorized<P>);
 
-/// What an operation asks of a caller whose token is good.
+/// A caller who came by a key, whatever the key may do.
+pub struct ByKey(pub Principal);
+
+/// Somebody whose credential is good.
+#[derive(Clone)]
+enum Someone {
+    SignedIn(Caller),
+    WithKey(KeyCaller),
+}
+
+/// What an operation asks of them.
 trait Admit: Sized {
-    fn admit(auth: &Auth, caller: Caller) -> Result<Self, Failure>;
+    const SCHEMES: &'static [&'static str] = &[SCHEME];
+
+    fn admit(auth: &Auth, someone: Someone) -> Result<Self, Failure>;
 }
 
 impl Admit for Enrolling {
-    fn admit(_: &Auth, caller: Caller) -> Result<Self, Failure> {
-        Ok(Self(caller))
+    fn admit(_: &Auth, someone: Someone) -> Result<Self, Failure> {
+        match someone {
+            Someone::SignedIn(caller) => Ok(Self(caller)),
+            // What is somebody's own is not for machines, not even that somebody's.
+            Someone::WithKey(_) => Err(Failure::new(
+                ProblemCode::SessionRequired,
+                "An API key does not do here: sign in.",
+            )),
+        }
     }
 }
 
 impl Admit for Bearer {
-    fn admit(_: &Auth, caller: Caller) -> Result<Self, Failure> {
+    fn admit(auth: &Auth, someone: Someone) -> Result<Self, Failure> {
+        let Enrolling(caller) = Enrolling::admit(auth, someone)?;
         if caller.account.must_enrol() {
             return Err(Failure::new(
                 ProblemCode::MfaEnrollmentRequired,
@@ -53,8 +76,8 @@ impl Admit for Bearer {
 }
 
 impl Admit for Recent {
-    fn admit(auth: &Auth, caller: Caller) -> Result<Self, Failure> {
-        let Bearer(caller) = Bearer::admit(auth, caller)?;
+    fn admit(auth: &Auth, someone: Someone) -> Result<Self, Failure> {
+        let Bearer(caller) = Bearer::admit(auth, someone)?;
         let max_age = auth.context.config.tokens.reauthentication_ttl;
         let recent_until = caller.session.authenticated_at + max_age;
         // Who has a second factor proves it too: a device that is trusted with it is not a proof.
@@ -67,17 +90,31 @@ impl Admit for Recent {
 }
 
 impl<P: Permission> Admit for Permit<P> {
-    fn admit(auth: &Auth, caller: Caller) -> Result<Self, Failure> {
-        let Bearer(caller) = Bearer::admit(auth, caller)?;
+    const SCHEMES: &'static [&'static str] = &[SCHEME, KEY_SCHEME];
+
+    fn admit(auth: &Auth, someone: Someone) -> Result<Self, Failure> {
+        let principal = match someone {
+            Someone::WithKey(caller) => caller.principal,
+            signed_in @ Someone::SignedIn(_) => Bearer::admit(auth, signed_in)?.0.session.into(),
+        };
         let lacking = || {
             Failure::new(
                 ProblemCode::Forbidden,
                 format!("This takes the permission {}.", P::NAME),
             )
         };
-        Authorized::prove(caller.session.into())
-            .map(Self)
-            .ok_or_else(lacking)
+        Authorized::prove(principal).map(Self).ok_or_else(lacking)
+    }
+}
+
+impl Admit for ByKey {
+    const SCHEMES: &'static [&'static str] = &[SCHEME, KEY_SCHEME];
+
+    fn admit(_: &Auth, someone: Someone) -> Result<Self, Failure> {
+        match someone {
+            Someone::WithKey(caller) => Ok(Self(caller.principal)),
+            Someone::SignedIn(_) => Err(Failure::new(ProblemCode::Forbidden, "Ask with an API key.")),
+        }
     }
 }
 
@@ -88,31 +125,96 @@ pub(super) fn auth(request: &Request) -> Result<&Auth, Failure> {
 
 async fn admit<A: Admit>(request: &Request) -> Result<A, Failure> {
     let auth = auth(request)?;
-    A::admit(auth, caller(request, auth).await?)
+    A::admit(auth, someone(request, auth).await?)
 }
 
-/// Whoever sends the request, if that is somebody.
-pub(crate) async fn principal(request: &Request) -> Option<Principal> {
-    let caller = caller(request, auth(request).ok()?).await.ok()?;
-    Some(caller.session.into())
+/// Whoever sends the request, if that is somebody. The operation need not ask again: a key is used once by a request.
+pub(crate) async fn identify(request: &mut Request) -> Option<Principal> {
+    let someone = someone(request, auth(request).ok()?).await.ok()?;
+    let principal = match &someone {
+        Someone::SignedIn(caller) => caller.session.clone().into(),
+        Someone::WithKey(caller) => caller.principal.clone(),
+    };
+    request.set_data(someone);
+    Some(principal)
 }
 
-async fn caller(request: &Request, auth: &Auth) -> Result<Caller, Failure> {
-    let token = token(request).ok_or_else(unauthenticated)?;
-    let caller = auth::authenticate(auth, token)
-        .await
-        .map_err(|error| match error {
-            AuthenticateError::InvalidToken => unauthenticated(),
-            AuthenticateError::Internal(error) => error.into(),
-        })?;
-    tenant::check(request, auth, &caller.account.tenant).await?;
-    Ok(caller)
+async fn someone(request: &Request, auth: &Auth) -> Result<Someone, Failure> {
+    if let Some(identified) = request.data::<Someone>() {
+        return Ok(identified.clone());
+    }
+    let someone = match (
+        request.headers().contains_key(header::AUTHORIZATION),
+        key(request),
+    ) {
+        (true, Some(_)) => {
+            return Err(Failure::new(
+                ProblemCode::BadRequest,
+                "Send one credential: Authorization or X-API-Key.",
+            ));
+        }
+        (_, Some(key)) => with_key(request, auth, key.ok_or_else(unauthenticated)?).await?,
+        (_, None) => match token(request).ok_or_else(unauthenticated)? {
+            key if KeyText::is_meant_by(key) => with_key(request, auth, key).await?,
+            token => signed_in(auth, token).await?,
+        },
+    };
+    let tenant = match &someone {
+        Someone::SignedIn(caller) => caller.session.tenant,
+        Someone::WithKey(caller) => caller.principal.tenant,
+    };
+    tenant::check(request, auth, tenant).await?;
+    Ok(someone)
+}
+
+async fn signed_in(auth: &Auth, token: &str) -> Result<Someone, Failure> {
+    let caller = auth::authenticate(auth, token).await;
+    caller.map(Someone::SignedIn).map_err(|error| match error {
+        AuthenticateError::InvalidToken => unauthenticated(),
+        AuthenticateError::Internal(error) => error.into(),
+    })
+}
+
+async fn with_key(request: &Request, auth: &Auth, key: &str) -> Result<Someone, Failure> {
+    let address = request.data::<ClientOrigin>().and_then(|origin| origin.address);
+    match auth::authenticate_key(auth, key, address).await {
+        Ok(caller) => {
+            if let Some(verdict) = &caller.verdict {
+                limit::note_key(request, verdict.clone());
+            }
+            Ok(Someone::WithKey(caller))
+        }
+        Err(KeyRefused::TooOften(verdict)) => {
+            limit::note_key(request, verdict);
+            Err(limit::too_often())
+        }
+        Err(KeyRefused::Invalid) => Err(unauthenticated()),
+        Err(KeyRefused::Internal(error)) => Err(error.into()),
+    }
 }
 
 fn unauthenticated() -> Failure {
     Failure::new(
         ProblemCode::Unauthenticated,
-        "Send a valid access token as Authorization: Bearer.",
+        "Send a valid access token or API key as Authorization: Bearer, or an API key as X-API-Key.",
+    )
+}
+
+/// The header of a key: nothing if it is not there, nothing in it if it cannot be read.
+#[expect(
+    clippy::option_option,
+    reason = "a header that cannot be read is a credential all the same"
+)]
+fn key(request: &Request) -> Option<Option<&str>> {
+    let mut values = request.headers().get_all(KEY_HEADER).iter();
+    let first = values.next()?;
+    // Of two, one is not meant.
+    Some(
+        first
+            .to_str()
+            .ok()
+            .filter(|_| values.next().is_none())
+            .map(str::trim),
     )
 }
 
@@ -132,11 +234,26 @@ fn register_scheme(registry: &mut Registry) {
         SCHEME,
         MetaSecurityScheme {
             ty: "http",
-            description: Some("An access token from `login` or `refresh`."),
+            description: Some(
+                "An access token from `login` or `refresh`; or, where an operation takes one, an API key.",
+            ),
             name: None,
             key_in: None,
             scheme: Some(SCHEME),
             bearer_format: Some("JWT"),
+            flows: None,
+            openid_connect_url: None,
+        },
+    );
+    registry.create_security_scheme(
+        KEY_SCHEME,
+        MetaSecurityScheme {
+            ty: "apiKey",
+            description: Some("An API key. Another credential beside it is refused."),
+            name: Some("X-API-Key"),
+            key_in: Some("header"),
+            scheme: None,
+            bearer_format: None,
             flows: None,
             openid_connect_url: None,
         },
@@ -157,7 +274,7 @@ macro_rules! extractors {
             }
 
             fn security_schemes() -> Vec<&'static str> {
-                vec![SCHEME]
+                <Self as Admit>::SCHEMES.to_vec()
             }
 
             async fn from_request(
@@ -175,5 +292,6 @@ extractors! {
     [] Enrolling,
     [] Bearer,
     [] Recent,
+    [] ByKey,
     [P: Permission] Permit<P>,
 }

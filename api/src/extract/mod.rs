@@ -4,15 +4,21 @@ mod bearer;
 mod form;
 mod json;
 mod limit;
+mod lines;
 mod origin;
 mod schema;
 mod tenant;
 
-pub(crate) use self::{bearer::principal, limit::LimitNote, origin::ClientOrigin};
+pub(crate) use self::{
+    bearer::identify,
+    limit::{LimitNote, Note},
+    origin::ClientOrigin,
+};
 pub use self::{
-    bearer::{Bearer, Enrolling, Permit, Recent},
+    bearer::{Bearer, ByKey, Enrolling, Permit, Recent},
     form::FormOrJson,
     json::Json,
     limit::{Limit, LimitClass, Mail, SignIn, Token},
+    lines::{Line, Lines, NDJSON},
     tenant::InTenant,
 };

@@ -140,6 +140,11 @@ impl Schema {
             ));
             return;
         }
+        if schema.min_items.is_some_and(|min| items.len() < min) {
+            let min = schema.min_items.unwrap_or_default();
+            let detail = format!("must hold at least {min}");
+            return errors.push(FieldError::new(&**at, "too_few", detail));
+        }
         let Some(of) = &schema.items else { return };
         for (index, item) in items.iter().enumerate() {
             let length = at.len();

@@ -13,7 +13,7 @@ use crate::{
     rbac::{self, Builtin},
     secret::Secret,
     signal::SignalKind,
-    tenant::{self, PLATFORM_SLUG, Registration, Settings, Slug, Tenant, TenantError},
+    tenant::{self, PLATFORM_SLUG, Registration, Slug, Tenant, TenantError},
     user::{Email, NewPassword, Rules, WeakPassword, new_row, store},
 };
 
@@ -79,11 +79,8 @@ pub async fn bootstrap(
     } else {
         let slug = Slug::parse(PLATFORM_SLUG).map_err(Internal::fault)?;
         // Nobody administers the platform by registering.
-        let settings = Settings {
-            registration: Registration::Closed,
-            ..Settings::default()
-        };
-        let tenant = tenant::found(&change, &slug, NAME.to_owned(), settings).await?;
+        let chosen = json!({ "registration": Registration::Closed });
+        let tenant = tenant::found(&change, &slug, NAME.to_owned(), chosen).await?;
         rbac::create_builtin(&change).await?;
         change.signal(SignalKind::TenantChanged, tenant.id.0).await?;
         tenant

@@ -68,22 +68,36 @@ pub async fn change_email(
             .context
             .change(tenant.id, Actor::from(caller), origin)
             .await?;
-        if !store::set_pending_email(&change.tx, tenant.id, &user, new.written(), change.now).await? {
+        if !request_change(&mut change, tenant, &user, new).await? {
             // The password is another by now, or the account is barred.
             return Err(LoginError::InvalidCredentials.into());
         }
-        ask_for_proof(&mut change, tenant, &user, new).await?;
-        let notice = Letter::EmailChangeRequested;
-        mail::queue(&mut change, tenant.brand(), To::user(&user), notice).await?;
-        audit::record(
-            &change,
-            Record::success("user.request_email_change", "user", user.id.0, json!({})),
-        )
-        .await?;
-        change.signal(SignalKind::AccountChanged, user.id.0).await?;
         Ok(change.commit().await?)
     })
     .await
+}
+
+/// Mails the new address a token that makes it the user's, and tells the present one. `false` if the account is barred,
+/// or has another password than was seen: nothing was changed then.
+pub(crate) async fn request_change(
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+    new: &Email,
+) -> Result<bool, Internal> {
+    if !store::set_pending_email(&change.tx, tenant.id, user, new.written(), change.now).await? {
+        return Ok(false);
+    }
+    ask_for_proof(change, tenant, user, new).await?;
+    let notice = Letter::EmailChangeRequested;
+    mail::queue(change, tenant.brand(), To::user(user), notice).await?;
+    audit::record(
+        change,
+        Record::success("user.request_email_change", "user", user.id.0, json!({})),
+    )
+    .await?;
+    change.signal(SignalKind::AccountChanged, user.id.0).await?;
+    Ok(true)
 }
 
 /// The mail to the new address: a token, or to who has it already, that someone tried.

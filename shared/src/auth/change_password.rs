@@ -56,8 +56,9 @@ pub async fn change_password(
         hash,
         keep: Some(caller.session),
         reason: RevokeReason::PasswordChanged,
+        remember: tenant.settings.passwords.history,
     };
-    if !replace(&mut change, tenant, &user, replacement).await? {
+    if !replace(&mut change, &user, replacement).await? {
         // Someone was quicker: what was just confirmed is no longer the password.
         return Err(LoginError::InvalidCredentials.into());
     }

@@ -9,6 +9,8 @@
 
 mod accept;
 mod account;
+mod allowed;
+mod api_key;
 mod authenticate;
 pub mod bootstrap;
 pub mod breach;
@@ -38,10 +40,11 @@ use std::{ops::Deref, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-pub(crate) use self::confirm::confirm_password;
 pub use self::{
     accept::{Accept, AcceptError, accept_invitation},
     account::{Account, Accounts},
+    allowed::{Question, are_allowed},
+    api_key::{KeyCaller, KeyRefused, Verification, Verified, VerifyCode, authenticate_key, verify_key},
     authenticate::{AuthenticateError, Caller, authenticate},
     change_email::{ChangeEmailError, change_email},
     change_password::{ChangePasswordError, change_password},
@@ -65,7 +68,15 @@ use self::{
     breach::{BreachFileError, BreachRange, Breaches},
     keys::Keys,
 };
+pub(crate) use self::{
+    change_email::request_change,
+    confirm::confirm_password,
+    password::{hash_new, unusable_hash},
+    register::send_verification,
+    reset_password::{require_new_password, send_first_password},
+};
 use crate::{
+    api_key::{KeyUsage, Keyring},
     config::ConfigFaults,
     context::Context,
     crypto::{
@@ -76,8 +87,9 @@ use crate::{
     error::Internal,
     id::{SessionId, TenantId, UserId},
     secret::Secret,
+    service_account::Machines,
     session::{LastSeen, Live, Proof, RevokedSessions},
-    tenant::{Directory, ResolveError, Tenant, TenantStatus},
+    tenant::{self, Directory, ResolveError, Tenant, TenantStatus},
     user::User,
 };
 
@@ -105,6 +117,9 @@ pub struct Parts {
     accounts: Accounts,
     revoked: RevokedSessions,
     seen: LastSeen,
+    keyring: Keyring,
+    key_usage: KeyUsage,
+    machines: Machines,
 }
 
 /// Why [`Auth`] did not start.
@@ -141,17 +156,33 @@ impl Auth {
             accounts: Accounts::new(&context.signals),
             revoked: RevokedSessions::new(Arc::clone(&context.signals), tokens.access_ttl),
             seen: LastSeen::default(),
+            keyring: Keyring::new(&context.signals),
+            key_usage: KeyUsage::default(),
+            machines: Machines::new(&context.signals),
             context,
         })))
     }
 
     /// The tenant that a token names, if its users' credentials count.
-    async fn active_tenant(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, Internal> {
+    pub(crate) async fn active_tenant(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, Internal> {
         match self.tenants.get(id).await {
             Ok(tenant) => Ok(tenant.filter(|tenant| tenant.status == TenantStatus::Active)),
             Err(ResolveError::Internal(error)) => Err(error),
             Err(_) => Ok(None),
         }
+    }
+
+    /// As [`Self::active_tenant`], but what is remembered counts only as long as this process hears of changes.
+    async fn active_tenant_heard(&self, id: TenantId) -> Result<Option<Arc<Tenant>>, Internal> {
+        if self.context.signals.is_fresh() {
+            return self.active_tenant(id).await;
+        }
+        let tx = self.context.postgres.tenant(id).await?;
+        let row = tenant::store::find(&tx, id).await?;
+        let tenant = row.map(Tenant::try_from).transpose()?;
+        Ok(tenant
+            .filter(|tenant| tenant.status == TenantStatus::Active)
+            .map(Arc::new))
     }
 
     /// The public keys by `kid`, for who verifies access tokens without asking us.

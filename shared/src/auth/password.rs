@@ -44,13 +44,18 @@ impl From<PoolError> for NewPasswordError {
 }
 
 /// The hash of a password that may be set for the address in the tenant.
-pub(super) async fn hash_new(
+pub(crate) async fn hash_new(
     auth: &Auth,
     tenant: &Tenant,
     email: &Email,
     password: Secret<String>,
 ) -> Result<String, NewPasswordError> {
     hash_new_like(auth, tenant, email, password, None).await
+}
+
+/// In the place of a password that is yet to be set.
+pub(crate) fn unusable_hash(auth: &Auth) -> Result<String, Internal> {
+    Ok(auth.passwords.unusable(&*auth.context.random)?)
 }
 
 /// As [`hash_new`], made like another hash where there is one; it takes as long.
@@ -78,7 +83,9 @@ pub(super) async fn hash_replacement(
     let email = Email::parse(&user.email).map_err(Internal::fault)?;
     let password = judge(auth, tenant, &email, password).await?;
     let tx = auth.context.postgres.tenant(tenant.id).await?;
-    let former = store::former_passwords(&tx, tenant.id, user.id, tenant.settings.passwords.history).await?;
+    // The one that an administrator has ended is remembered whatever the policy.
+    let count = tenant.settings.passwords.history.max(1);
+    let former = store::former_passwords(&tx, tenant.id, user.id, count).await?;
     drop(tx);
     for hash in std::iter::once(user.password_hash.clone()).chain(former) {
         let verdict = auth
@@ -116,6 +123,8 @@ pub(super) struct Replacement {
     pub(super) keep: Option<SessionId>,
     /// Why the others end.
     pub(super) reason: RevokeReason,
+    /// So many former passwords are remembered, this one among them.
+    pub(super) remember: u8,
 }
 
 /// Sets the password and ends whatever came of the old one: sessions, sign-ins under way, devices that are trusted,
@@ -126,18 +135,23 @@ pub(super) struct Replacement {
 /// what it made is ended here, or it waits and finds that it came too late.
 pub(super) async fn replace(
     change: &mut Change<'_>,
-    tenant: &Tenant,
     seen: &user::Model,
     replacement: Replacement,
 ) -> Result<bool, Internal> {
-    let Replacement { hash, keep, reason } = replacement;
-    if !store::replace_password(&change.tx, tenant.id, seen, &hash, change.now).await? {
+    let tenant = change.tenant;
+    let Replacement {
+        hash,
+        keep,
+        reason,
+        remember,
+    } = replacement;
+    if !store::replace_password(&change.tx, tenant, seen, &hash, change.now).await? {
         return Ok(false);
     }
-    store::remember_password(change, seen, tenant.settings.passwords.history).await?;
+    store::remember_password(change, seen, remember).await?;
     one_time::revoke(change, seen.id.0, &[Purpose::ResetPassword, Purpose::ChangeEmail]).await?;
-    mfa::drop_challenges(&change.tx, tenant.id, seen.id).await?;
-    device::distrust(&change.tx, tenant.id, seen.id).await?;
+    mfa::drop_challenges(&change.tx, tenant, seen.id).await?;
+    device::distrust(&change.tx, tenant, seen.id).await?;
     session::revoke_all(change, seen.id, keep, reason).await?;
     change.signal(SignalKind::AccountChanged, seen.id.0).await?;
     Ok(true)

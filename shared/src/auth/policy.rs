@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::Account;
 use crate::{
     entity::user,
+    id::TenantId,
     tenant::{EmailVerification, MfaPolicy, MfaRequirement, Tenant, TenantStatus},
     user::UserStatus,
 };
@@ -22,6 +24,36 @@ pub enum Proven {
     BothFactors,
     /// A session that was let in before.
     Session,
+    /// A key that the user made.
+    Key,
+}
+
+/// What the rules ask of a user.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    tenant: TenantId,
+    status: UserStatus,
+    is_verified: bool,
+}
+
+impl From<&user::Model> for Standing {
+    fn from(user: &user::Model) -> Self {
+        Self {
+            tenant: user.tenant_id,
+            status: user.status,
+            is_verified: user.email_verified_at.is_some(),
+        }
+    }
+}
+
+impl From<&Account> for Standing {
+    fn from(account: &Account) -> Self {
+        Self {
+            tenant: account.tenant.id,
+            status: account.user.status,
+            is_verified: account.user.email_verified_at.is_some(),
+        }
+    }
 }
 
 /// What follows for someone who is not turned away.
@@ -49,12 +81,13 @@ pub enum Denied {
 ///
 /// # Errors
 /// The first rule that bars the way.
-pub fn may_enter(user: &user::Model, tenant: &Tenant, proven: Proven) -> Result<Next, Denied> {
-    if tenant.status != TenantStatus::Active || user.tenant_id != tenant.id {
+pub fn may_enter(user: impl Into<Standing>, tenant: &Tenant, proven: Proven) -> Result<Next, Denied> {
+    let user: Standing = user.into();
+    if tenant.status != TenantStatus::Active || user.tenant != tenant.id {
         return Err(Denied::Barred);
     }
     let must_verify = tenant.settings.email_verification == EmailVerification::Required;
-    if must_verify && user.email_verified_at.is_none() {
+    if must_verify && !user.is_verified {
         return Err(Denied::EmailNotVerified);
     }
     if user.status != UserStatus::Active {
@@ -65,7 +98,7 @@ pub fn may_enter(user: &user::Model, tenant: &Tenant, proven: Proven) -> Result<
             enrolled: true,
             trusted_device: false,
         } => Next::ProveSecondFactor,
-        Proven::Password { .. } | Proven::BothFactors | Proven::Session => Next::Enter,
+        Proven::Password { .. } | Proven::BothFactors | Proven::Session | Proven::Key => Next::Enter,
     })
 }
 
@@ -103,7 +136,8 @@ mod tests {
     use super::*;
     use crate::{
         id::{TenantId, UserId},
-        tenant::Settings,
+        tenant::{RateLimits, Settings},
+        version::Version,
     };
 
     fn policy(requirement: MfaRequirement, remember_device_days: u16) -> MfaPolicy {
@@ -152,6 +186,9 @@ mod tests {
             name: "Acme".to_owned(),
             status: TenantStatus::Active,
             settings: Settings::default(),
+            rate_limits: RateLimits::default(),
+            version: Version::FIRST,
+            delete_at: None,
             created_at: now,
             updated_at: now,
         };
@@ -167,6 +204,8 @@ mod tests {
             decoy_hash: None,
             pending_email: None,
             password_changed_at: None,
+            external_id: None,
+            import_mac: None,
             created_at: now,
             updated_at: now,
         };
@@ -187,7 +226,12 @@ mod tests {
         foreign.tenant_id = TenantId(Uuid::from_u128(3));
         let mut suspended = tenant.clone();
         suspended.status = TenantStatus::Suspended;
-        for proven in [password(false, false), Proven::BothFactors, Proven::Session] {
+        for proven in [
+            password(false, false),
+            Proven::BothFactors,
+            Proven::Session,
+            Proven::Key,
+        ] {
             assert_eq!(enter(proven), Ok(Next::Enter));
             assert_eq!(may_enter(&disabled, &tenant, proven), Err(Denied::Barred));
             assert_eq!(may_enter(&foreign, &tenant, proven), Err(Denied::Barred));

@@ -8,6 +8,7 @@ use crate::{
     crypto::token::{Kind, Token},
     principal::{Actor, Origin},
     session::{self, RefreshError, Rotated},
+    usage::Counter,
 };
 
 /// New tokens for a refresh token.
@@ -32,6 +33,7 @@ pub async fn refresh(auth: &Auth, origin: &Origin, token: &str) -> Result<Signed
         }
     };
     let tokens = auth.tokens(tenant.id, session, change.now)?;
+    change.count(Counter::Refreshes, 1);
     change.commit().await?;
     Ok(SignedIn {
         user: held.into_user().into(),

@@ -155,7 +155,7 @@ pub(super) async fn announce(change: &mut Change<'_>, user: &user::Model) -> Res
 }
 
 /// Mails the address a token that proves it.
-pub(super) async fn send_verification(
+pub(crate) async fn send_verification(
     change: &mut Change<'_>,
     tenant: &Tenant,
     user: &user::Model,

@@ -3,6 +3,7 @@
 //! Entities carry no behaviour: what a row may become is decided by the feature that owns it, and no other
 //! feature writes it.
 
+pub mod api_key;
 pub mod attempt;
 pub mod audit_event;
 pub mod delivery;
@@ -12,10 +13,12 @@ pub mod former_password;
 pub mod invitation;
 pub mod mail;
 pub mod mfa_challenge;
+pub mod permission;
 pub mod recovery_code;
 pub mod refresh_token;
 pub mod role;
 pub mod role_assignment;
+pub mod service_account;
 pub mod session;
 pub mod tenant;
 pub mod tenant_domain;
@@ -48,6 +51,10 @@ text_enum! {
         Active = "active"
         /// They do not, until it is activated again.
         Suspended = "suspended"
+        /// They do not, and the tenant will be removed unless it is activated before.
+        Deleting = "deleting"
+        /// What it holds is being removed. It does not come back.
+        Purging = "purging"
     }
     /// Whether a user may sign in.
     UserStatus {
@@ -55,6 +62,20 @@ text_enum! {
         Active = "active"
         /// An administrator has barred the user.
         Disabled = "disabled"
+    }
+    /// Whether a service account's keys work.
+    ServiceAccountStatus {
+        /// They do.
+        Active = "active"
+        /// They do not, until it is enabled again.
+        Disabled = "disabled"
+    }
+    /// What an API key is meant for. The tenant decides what it makes of that.
+    KeyEnvironment {
+        /// The real thing.
+        Live = "live"
+        /// Trying things out.
+        Test = "test"
     }
     /// Where a mail stands.
     MailState {
