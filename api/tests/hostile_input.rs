@@ -6,12 +6,15 @@ use serde_json::{Value, json};
 
 use crate::support::{Api, PASSWORD};
 
-/// Each operation of the document that takes a body: method, path, whether it takes a credential.
+/// Each operation of the document that takes one JSON value: method, path, whether it takes a credential.
 fn operations_with_bodies(document: &Value) -> Vec<(Method, String, bool)> {
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
-            if operation.get("requestBody").is_some() {
+            if operation
+                .pointer("/requestBody/content/application~1json")
+                .is_some()
+            {
                 let method: Method = method.to_uppercase().parse().unwrap();
                 let path = path.replace("{id}", &uuid::Uuid::nil().to_string());
                 found.push((method, path, operation["security"] != json!([])));

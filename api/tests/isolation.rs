@@ -48,7 +48,17 @@ pub(crate) async fn tenant_tables(db: &DatabaseConnection) -> Vec<TenantTable> {
     tables
 }
 
-/// A tenant with a row in every table.
+/// The names of those that have a `tenant_id`.
+pub(crate) async fn tables(context: &Context) -> Vec<String> {
+    let db = Database::connect(context.config.postgres.url.expose())
+        .await
+        .unwrap();
+    let tables = tenant_tables(&db).await.into_iter();
+    let tables = tables.filter(|table| table.column == "tenant_id");
+    tables.map(|table| table.name).collect()
+}
+
+/// A tenant with a row in every table, and one with few.
 pub(crate) async fn furnish(api: &Api) -> (Uuid, Uuid) {
     let admin = api.admin().await;
     let (acme, owner) = api.tenant(&admin, "acme").await;
@@ -64,11 +74,18 @@ pub(crate) async fn furnish(api: &Api) -> (Uuid, Uuid) {
     api.post_as(&owner, "/v1/webhooks/events", event)
         .await
         .expect(202);
+    let permission = json!({ "name": "invoices:approve" });
+    api.post_as(&owner, "/v1/permissions", permission)
+        .await
+        .expect(201);
     api.post_as(&owner, "/v1/auth/logout", json!({}))
         .await
         .expect(204);
     api.execute(&format!(
-        "INSERT INTO tenant_domains (id, tenant_id, domain, created_at) VALUES (gen_random_uuid(), '{acme}', 'a.test', now());
+        "INSERT INTO tenant_domains (id, tenant_id, domain, verification, created_at)
+         VALUES (gen_random_uuid(), '{acme}', 'a.test', 'x', now());
+         INSERT INTO tenant_usage (tenant_id, day, sign_ins, registrations, refreshes, mails, events)
+         VALUES ('{acme}', '2026-11-25', 1, 1, 1, 1, 1);
          INSERT INTO attempts (id, tenant_id, delivery_id, number, started_at, duration_ms, outcome, response_headers)
          SELECT gen_random_uuid(), tenant_id, id, 1, now(), 5, 'succeeded', '{{}}' FROM deliveries LIMIT 1;
          INSERT INTO former_passwords (id, tenant_id, user_id, password_hash, created_at)
@@ -84,7 +101,15 @@ pub(crate) async fn furnish(api: &Api) -> (Uuid, Uuid) {
          INSERT INTO idempotency_keys (tenant_id, key, fingerprint, claim, lease_until, created_at, expires_at)
          VALUES ('{acme}', '', '', gen_random_uuid(), now(), now(), now());
          INSERT INTO mail_templates (tenant_id, kind, subject, text, html, updated_at)
-         VALUES ('{acme}', 'verify_email', '', '', '', now());"
+         VALUES ('{acme}', 'verify_email', '', '', '', now());
+         INSERT INTO service_accounts (id, tenant_id, name, status, created_at, updated_at)
+         VALUES (gen_random_uuid(), '{acme}', 'a', 'active', now(), now());
+         INSERT INTO service_account_roles (tenant_id, service_account_id, role_id, created_at)
+         SELECT s.tenant_id, s.id, r.id, now() FROM service_accounts s JOIN roles r ON r.tenant_id = s.tenant_id LIMIT 1;
+         INSERT INTO api_keys (id, tenant_id, hash, hint, name, environment, scopes, allowed_cidrs, metadata, created_at, updated_at)
+         VALUES (gen_random_uuid(), '{acme}', '', '', 'a', 'live', '{{}}', '{{}}', '{{}}', now(), now());
+         INSERT INTO api_key_usage (tenant_id, key_id, hour, verified, denied)
+         SELECT tenant_id, id, now(), 1, 0 FROM api_keys LIMIT 1;"
     ))
     .await;
     (acme, globex)

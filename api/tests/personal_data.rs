@@ -11,8 +11,9 @@ use latchkey_shared::{
         classification::{Class, Ending, TABLES},
     },
     retention,
-    tenant::{Settings, Tenant},
+    tenant::{RateLimits, Settings, Tenant},
     user::Email,
+    version::Version,
 };
 use latchkey_testing::{Prove, TestBed};
 use reqwest::Method;
@@ -128,6 +129,9 @@ async fn furnish(api: &Api, tenant: Uuid) -> (Uuid, String) {
         name: "Acme".to_owned(),
         status: TenantStatus::Active,
         settings: Settings::default(),
+        rate_limits: RateLimits::default(),
+        version: Version::FIRST,
+        delete_at: None,
         created_at: api.context.clock.now(),
         updated_at: api.context.clock.now(),
     };
@@ -148,13 +152,19 @@ async fn furnish(api: &Api, tenant: Uuid) -> (Uuid, String) {
          INSERT INTO one_time_tokens VALUES
              ('\\xabba', '{tenant}', 'change_email', '{user}', 'ada.byron@example.com', now(), now() + interval '1 day');
          INSERT INTO invitations VALUES
-             (gen_random_uuid(), '{tenant}', '{ADA}', '{canonical}', '{{}}', NULL, now(), NULL);
+             (gen_random_uuid(), '{tenant}', '{ADA}', '{canonical}', '{{}}', NULL, now(), NULL, now(), NULL, NULL);
          INSERT INTO lockouts VALUES ('{tenant}', '\\x{password}', 3, now(), now(), NULL, NULL, now() + interval '1 day');
          INSERT INTO lockouts VALUES ('{tenant}', '\\x{factor}', 1, now(), now(), NULL, NULL, now() + interval '1 day');
          INSERT INTO audit_events (id, tenant_id, created_at, actor_kind, actor_id, action, target_kind, target_id, outcome,
                                    address, detail)
          VALUES (gen_random_uuid(), '{tenant}', now(), 'user', gen_random_uuid(), 'user.unlock', 'user', '{user}',
-                 'success', '192.0.2.99', '{{}}')",
+                 'success', '192.0.2.99', '{{}}');
+         INSERT INTO api_keys (id, tenant_id, user_id, hash, hint, name, environment, scopes, allowed_cidrs, metadata,
+                               created_at, updated_at)
+         VALUES (gen_random_uuid(), '{tenant}', '{user}', '\\xdeed', 'lk_live_…', 'Ada King''s key', 'live', '{{}}', '{{}}',
+                 '{{\"for\": \"the lighthouse laptop\"}}', now(), now());
+         INSERT INTO api_key_usage (tenant_id, key_id, hour, verified, denied)
+         SELECT tenant_id, id, now(), 1, 0 FROM api_keys",
         canonical = ADA.to_lowercase(),
     ))
     .await;
@@ -180,6 +190,7 @@ async fn everything_stored_about_a_user_is_exported_and_then_gone() {
         "beef",
         "f00d",
         "abba",
+        "\\\\xdeed",
         "bob@example.com",
         "192.0.2.99",
     ] {

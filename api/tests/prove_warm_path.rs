@@ -101,18 +101,32 @@ async fn a_warm_request_makes_no_round_trip_and_a_refresh_two() {
         assert_eq!(answer.status(), 200);
     };
     me().await;
+    // About another user, whose account is remembered as one's own is.
+    let platform = api.admin().await;
+    api.tenant(&platform, "acme").await;
+    let owner = api.login("acme", "owner@acme.test").await;
+    api.user("acme", "ada@example.com").await;
+    let ada = text(&api.login("acme", "ada@example.com").await["user"], "id");
+    let question = serde_json::json!({ "permission": "users:read", "user_id": ada });
+    let check = async || {
+        let request = client.post(format!("{}/v1/authz/check", process.base_url));
+        let request = request.bearer_auth(text(&owner, "access_token")).json(&question);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+    };
+    check().await;
 
     let requests = Prove::size(1_000, 20_000);
     let (before, started) = ((postgres.sent(), redis.sent()), Instant::now());
     for _ in 0..requests {
         me().await;
+        check().await;
     }
     let (trips, allowed) = (
         (postgres.sent() - before.0, redis.sent() - before.1),
         background(started.elapsed()),
     );
     println!(
-        "{requests} warm requests in {:?}: {} round trips to PostgreSQL and {} to Redis, all of them in the background",
+        "{requests} warm requests for oneself and as many questions about another in {:?}: {} round trips to PostgreSQL and {} to Redis, all of them in the background",
         started.elapsed(),
         trips.0,
         trips.1

@@ -83,7 +83,7 @@ async fn a_refused_request_uses_nothing_up() {
     ];
     let bed = bed(&limits).await;
     let limits = &bed.context.limits;
-    let tenant = Subject::Tenant(latchkey_shared::id::TenantId(uuid::Uuid::nil()));
+    let tenant = Subject::Tenant(latchkey_shared::id::TenantId(uuid::Uuid::nil()), None);
     let address = Subject::Address("192.0.2.1".parse().unwrap());
     for _ in 0..2 {
         let verdict = limits.judge(Class::SignIn, &[address, tenant]).await.unwrap();

@@ -1,6 +1,6 @@
 //! A server on a port of its own, and people who use it.
 
-use std::sync::Arc;
+use std::{borrow::Borrow, fmt::Write, sync::Arc};
 
 use latchkey_api::{app::app, breach::range_service, routes::health::Draining};
 use latchkey_shared::{
@@ -42,6 +42,12 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// The `code` of a problem, if it is one.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let of_problem = self.headers.get("content-type")? == "application/problem+json";
+        of_problem.then(|| self.code())
     }
 
     /// The `code` of a problem, after its form was looked at.
@@ -240,6 +246,23 @@ impl Api {
             .unwrap()
     }
 
+    /// As [`Self::scalar`], of what is written as text.
+    pub(crate) async fn scalar_text(&self, sql: &str) -> String {
+        let tx = self
+            .context
+            .postgres
+            .cross_tenant(CrossTenant::Deliver)
+            .await
+            .unwrap();
+        let select = Statement::from_string(DbBackend::Postgres, format!("SELECT ({sql})::text AS value"));
+        tx.query_one_raw(select)
+            .await
+            .unwrap()
+            .unwrap()
+            .try_get("", "value")
+            .unwrap()
+    }
+
     /// Changes rows behind the server's back.
     pub(crate) async fn execute(&self, sql: &str) {
         let tx = self
@@ -259,4 +282,12 @@ pub(crate) fn text(value: &Value, field: &str) -> String {
         .as_str()
         .unwrap_or_else(|| panic!("no {field} in {value}"))
         .to_owned()
+}
+
+/// One JSON value a line.
+pub(crate) fn ndjson<Line: Borrow<Value>>(lines: impl IntoIterator<Item = Line>) -> String {
+    lines.into_iter().fold(String::new(), |mut text, line| {
+        writeln!(text, "{}", line.borrow()).unwrap();
+        text
+    })
 }

@@ -18,7 +18,7 @@ use crate::support::{Answer, Api, PASSWORD, text};
 const ADA: &str = "ada@example.com";
 
 /// What pyotp makes of the secret at that time.
-fn pyotp(secret: &str, at: DateTime<Utc>) -> String {
+pub(crate) fn pyotp(secret: &str, at: DateTime<Utc>) -> String {
     let python = std::env::var("LATCHKEY_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let program = "import sys, pyotp; print(pyotp.TOTP(sys.argv[1]).at(int(sys.argv[2])))";
     let output = Command::new(&python)
