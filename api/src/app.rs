@@ -4,6 +4,7 @@ use latchkey_shared::auth::Auth;
 use poem::{Endpoint, EndpointExt, Response, Route, get, handler, http::header, web::Data};
 
 use crate::{
+    dns::Dns,
     middleware::{AllowedMethods, Repeatable, around, repeat},
     routes::{docs, health::Draining},
     spec,
@@ -27,7 +28,9 @@ pub fn app(auth: Auth, draining: Draining) -> Result<impl Endpoint, serde_json::
         .at("/openapi.json", get(openapi))
         .nest("/docs", docs::routes())
         .data(Document(document.leak()));
-    let routes = routes.data(draining).around(repeat).around(around);
+    let dns = Dns::new(&auth.context.config.tenancy);
+    let routes = routes.data(draining).data(dns);
+    let routes = routes.around(repeat).around(around);
     Ok(routes.data(allowed).data(repeatable).data(auth))
 }
 

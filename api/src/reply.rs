@@ -1,8 +1,10 @@
 //! Successful responses, by status.
 
+use std::marker::PhantomData;
+
 use latchkey_shared::version::Version;
 use poem::{
-    IntoResponse, Response,
+    Body, IntoResponse, Response,
     http::{HeaderValue, StatusCode, header},
 };
 use poem_openapi::{
@@ -12,7 +14,7 @@ use poem_openapi::{
     types::{IsObjectType, ParseFromJSON, ToJSON, Type},
 };
 
-use crate::extract::Json;
+use crate::extract::{Json, NDJSON};
 
 fn responses(
     status: u16,
@@ -69,27 +71,34 @@ pub struct Versioned<T> {
 impl<T: ToJSON> IntoResponse for Versioned<T> {
     fn into_response(self) -> Response {
         let mut response = Json(self.body).into_response();
-        if let std::result::Result::Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", self.version.0)) {
-            response.headers_mut().insert(header::ETAG, tag);
-        }
+        tag(&mut response, self.version);
         response
     }
 }
 
 impl<T: ToJSON> ApiResponse for Versioned<T> {
     fn meta() -> MetaResponses {
-        let tag = MetaHeader {
-            name: "ETag".to_owned(),
-            description: Some("Names the thing as it stands; a change takes it as If-Match".to_owned()),
-            required: true,
-            deprecated: false,
-            schema: String::schema_ref(),
-        };
-        responses(200, "OK", json::<T>(), vec![tag])
+        responses(200, "OK", json::<T>(), vec![etag()])
     }
 
     fn register(registry: &mut Registry) {
         T::register(registry);
+    }
+}
+
+fn tag(response: &mut Response, version: Version) {
+    if let std::result::Result::Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", version.0)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+}
+
+fn etag() -> MetaHeader {
+    MetaHeader {
+        name: "ETag".to_owned(),
+        description: Some("Names the thing as it stands; a change takes it as If-Match".to_owned()),
+        required: true,
+        deprecated: false,
+        schema: String::schema_ref(),
     }
 }
 
@@ -122,6 +131,39 @@ impl<T: ToJSON> ApiResponse for Created<T> {
     }
 }
 
+/// 201 with a body, where the new thing is found, and its version, for `If-Match`.
+pub struct CreatedVersioned<T> {
+    /// The new thing.
+    pub body: T,
+    /// Its path.
+    pub location: String,
+    /// What names it as it stands.
+    pub version: Version,
+}
+
+impl<T: ToJSON> IntoResponse for CreatedVersioned<T> {
+    fn into_response(self) -> Response {
+        let Self {
+            body,
+            location,
+            version,
+        } = self;
+        let mut response = Created { body, location }.into_response();
+        tag(&mut response, version);
+        response
+    }
+}
+
+impl<T: ToJSON> ApiResponse for CreatedVersioned<T> {
+    fn meta() -> MetaResponses {
+        responses(201, "Created", json::<T>(), vec![location(), etag()])
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
 /// The header of a 201.
 pub(crate) fn location() -> MetaHeader {
     MetaHeader {
@@ -147,6 +189,48 @@ impl<T: ToJSON> IntoResponse for Accepted<T> {
 impl<T: ToJSON> ApiResponse for Accepted<T> {
     fn meta() -> MetaResponses {
         responses(202, "Accepted", json::<T>(), Vec::new())
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+/// 200 with a line of JSON for each thing (NDJSON), as they come.
+pub struct Stream<T> {
+    body: Body,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Stream<T> {
+    /// The body brings the lines.
+    #[must_use]
+    pub const fn of(body: Body) -> Self {
+        Self {
+            body,
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T: Send> IntoResponse for Stream<T> {
+    fn into_response(self) -> Response {
+        Response::builder().content_type(NDJSON).body(self.body)
+    }
+}
+
+impl<T: Type + Send> ApiResponse for Stream<T> {
+    fn meta() -> MetaResponses {
+        let lines = MetaMediaType {
+            content_type: NDJSON,
+            schema: T::schema_ref(),
+        };
+        responses(
+            200,
+            "OK, a line each; the schema is that of one line",
+            vec![lines],
+            Vec::new(),
+        )
     }
 
     fn register(registry: &mut Registry) {

@@ -19,6 +19,13 @@ impl From<DateTime<Utc>> for Timestamp {
     }
 }
 
+impl Timestamp {
+    /// The instant.
+    pub(crate) const fn instant(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
 impl Type for Timestamp {
     const IS_REQUIRED: bool = true;
 

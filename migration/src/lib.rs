@@ -17,6 +17,10 @@ mod m20261124_000011_lockouts;
 mod m20261124_000012_personal_data;
 mod m20261124_000013_decoys;
 mod m20261125_000014_actors_and_signals;
+mod m20261125_000015_tenants;
+mod m20261125_000016_roles;
+mod m20261125_000017_administration;
+mod m20261125_000018_api_keys;
 mod m20261125_000019_idempotency;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
@@ -42,6 +46,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261124_000012_personal_data::Migration),
             Box::new(m20261124_000013_decoys::Migration),
             Box::new(m20261125_000014_actors_and_signals::Migration),
+            Box::new(m20261125_000015_tenants::Migration),
+            Box::new(m20261125_000016_roles::Migration),
+            Box::new(m20261125_000017_administration::Migration),
+            Box::new(m20261125_000018_api_keys::Migration),
             Box::new(m20261125_000019_idempotency::Migration),
         ]
     }

@@ -20,6 +20,7 @@ use crate::{
     random::Random,
     redis::Redis,
     signal::{Signal, SignalKind, Signals},
+    usage::{Counter, Counts, Usage},
 };
 
 /// The process's connections, settings, clock and source of randomness. Cheap to clone.
@@ -37,6 +38,8 @@ pub struct Context {
     pub queue: Producer,
     /// What other processes must know.
     pub signals: Arc<Signals>,
+    /// What tenants do, counted.
+    pub usage: Arc<Usage>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -84,6 +87,7 @@ impl Context {
             limits: Arc::new(Limits::new(&config, redis.clone())),
             redis,
             signals: Arc::default(),
+            usage: Arc::default(),
             clock,
             random,
             config: Arc::new(config),
@@ -130,6 +134,7 @@ impl Context {
             now,
             jobs: Vec::new(),
             signals: Vec::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -156,12 +161,18 @@ pub struct Change<'a> {
     pub now: DateTime<Utc>,
     jobs: Vec<(Lane, Uuid)>,
     signals: Vec<Signal>,
+    counts: Counts,
 }
 
 impl Change<'_> {
     /// Queues the job after the commit. The row it names must be able to be found by the sweep.
     pub fn enqueue(&mut self, lane: Lane, id: Uuid) {
         self.jobs.push((lane, id));
+    }
+
+    /// Counts what the tenant has done by this change, once it is committed. Costs no statement.
+    pub fn count(&mut self, counter: Counter, times: usize) {
+        self.counts.add(counter, times);
     }
 
     /// Tells every process of the change, once it is committed.
@@ -208,6 +219,9 @@ impl Change<'_> {
             use_claim(&self.tx, claim).await?;
         }
         self.tx.commit().await?;
+        self.context
+            .usage
+            .add(self.tenant, self.now.date_naive(), &self.counts);
         for lane in Lane::ALL {
             let ids = self.jobs.iter().filter(|(of, _)| *of == lane).map(|(_, id)| *id);
             self.context.queue.push(lane, ids);

@@ -56,6 +56,8 @@ ids! {
     UserId
     /// A role of one tenant.
     RoleId
+    /// A permission of a tenant's own.
+    PermissionId
     /// A machine that has roles of its own.
     ServiceAccountId
     /// An API key.

@@ -6,17 +6,20 @@
 //! | layer | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`version`] | pure values and rules |
-//! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] | what the domain stands on |
+//! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] [`usage`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
-//! | 4 | [`lockout`] [`rbac`] [`tenant`] [`user`] | who there is |
-//! | 5 | [`device`] [`mfa`] [`session`] | what they hold |
+//! | 4 | [`lockout`] [`rbac`] [`service_account`] [`tenant`] [`user`] | who there is |
+//! | 5 | [`api_key`] [`device`] [`mfa`] [`session`] | what they hold |
 //! | 6 | [`auth`] [`seed`] | how they get in |
 //! | 7 | [`privacy`] | what is known of them, and how it is forgotten |
+//! | 8 | [`administration`] | who decides about others |
 //!
 //! A feature folder holds *pure* files named after their concept, a `service.rs` with the verbs (transaction
 //! borders, audit, outbox) and a `store.rs` with all the SQL.
 
+pub mod administration;
+pub mod api_key;
 pub mod audit;
 pub mod auth;
 pub mod batch;
@@ -46,10 +49,12 @@ pub mod redis;
 pub mod retention;
 pub mod secret;
 pub mod seed;
+pub mod service_account;
 pub mod session;
 pub mod signal;
 pub mod telemetry;
 pub mod tenant;
+pub mod usage;
 pub mod user;
 pub mod version;
 pub mod webhook;

@@ -29,8 +29,12 @@ pub enum CrossTenant {
     Seed,
     /// A process reads which sessions have ended, whosesoever they are.
     Signals,
-    /// A process writes down when sessions were last seen.
+    /// A request brings a key, which names no tenant.
+    ResolveKey,
+    /// A process writes down when sessions were last seen and keys last used.
     LastSeen,
+    /// A process writes down what tenants did.
+    Usage,
     /// The worker looks for due work.
     Sweep,
     /// The worker claims and records work of many tenants at once.

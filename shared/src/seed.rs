@@ -84,8 +84,8 @@ async fn insert(tx: &Tx, [from, to, users]: [u32; 3], hash: &str, now: DateTime<
                  ON CONFLICT (slug) DO NOTHING
                  RETURNING id, slug),
              r AS (
-                 INSERT INTO roles (id, tenant_id, name, builtin, created_at)
-                 SELECT latchkey_uuid_v7({now}), t.id, b.name, true, {now}
+                 INSERT INTO roles (id, tenant_id, name, name_canonical, builtin, created_at, updated_at)
+                 SELECT latchkey_uuid_v7({now}), t.id, b.name, b.name, true, {now}, {now}
                  FROM t CROSS JOIN (VALUES ('owner'), ('admin'), ('member')) b (name)
                  RETURNING id, tenant_id, name),
              u AS (

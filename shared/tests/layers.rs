@@ -28,13 +28,15 @@ const LAYERS: &[&[&str]] = &[
         "redis",
         "signal",
         "telemetry",
+        "usage",
     ],
     &["context"],
     &["audit", "idempotency", "mail", "outbox", "retention", "webhook"],
-    &["lockout", "rbac", "tenant", "user"],
-    &["device", "mfa", "session"],
+    &["lockout", "rbac", "service_account", "tenant", "user"],
+    &["api_key", "device", "mfa", "session"],
     &["auth", "seed"],
     &["privacy"],
+    &["administration"],
 ];
 
 #[test]

@@ -12,6 +12,7 @@ use latchkey_shared::{
     permission::{Authorized, Permission},
     postgres::CrossTenant,
     principal::{Actor, Origin, Principal, Subject},
+    version::Version,
     webhook::{
         self, DeliveryFilter, Endpoint, EndpointPatch, HeaderFault, Headers, NewEndpoint, UrlFault,
         WebhookError,
@@ -35,6 +36,9 @@ async fn add_tenant(context: &Context, slug: &str) -> TenantId {
         name: Set(slug.to_owned()),
         status: Set(TenantStatus::Active),
         settings: Set(json!({})),
+        version: Set(Version::FIRST),
+        rate_limits: Set(json!({})),
+        delete_at: Set(None),
         created_at: Set(now),
         updated_at: Set(now),
     };

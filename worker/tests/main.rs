@@ -13,4 +13,5 @@ mod healing;
 mod mailing;
 mod process;
 mod prove_backlog;
+mod tenants;
 mod world;

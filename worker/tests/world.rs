@@ -12,6 +12,7 @@ use latchkey_shared::{
     postgres::CrossTenant,
     principal::{Origin, Principal, Subject},
     queue::{self, Lane},
+    version::Version,
     webhook::{self, Attempt, CreatedEndpoint, Delivery, DeliveryFilter, NewEndpoint},
 };
 use latchkey_testing::TestBed;
@@ -208,6 +209,9 @@ async fn add_tenant(context: &Context) -> TenantId {
         name: Set("Acme".to_owned()),
         status: Set(TenantStatus::Active),
         settings: Set(json!({})),
+        version: Set(Version::FIRST),
+        rate_limits: Set(json!({})),
+        delete_at: Set(None),
         created_at: Set(now),
         updated_at: Set(now),
     };

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use latchkey_shared::limit::Scope;
 use poem::{
     Response,
     http::{HeaderName, HeaderValue, header},
 };
 
-use crate::extract::LimitNote;
+use crate::extract::{LimitNote, Note};
 
 /// OWASP's recommendations for an API: nothing is framed, sniffed, referred or cached.
 const SECURITY: &[(HeaderName, &str)] = &[
@@ -37,15 +36,15 @@ pub(super) fn complete(response: &mut Response, request_id: &str) {
     }
 }
 
-/// Where the client stands with the limits (draft-ietf-httpapi-ratelimit-headers). Only its own address's are told:
-/// how busy the other users of a tenant are is nobody's business.
+/// Where the client stands with the limits (draft-ietf-httpapi-ratelimit-headers). Only those of its own address, or of
+/// its key, are told: how busy the other users of a tenant are is nobody's business.
 pub(super) fn limits(response: &mut Response, note: &LimitNote) {
-    let Some((class, verdict)) = note.get() else {
+    let Some(Note { name, verdict, scope }) = note.get() else {
         return;
     };
-    let (name, refused_for) = (class.as_str(), verdict.refused_for());
+    let refused_for = verdict.refused_for();
     let mut values = Vec::new();
-    if let Some(standing) = verdict.of(Scope::Address) {
+    if let Some(standing) = verdict.of(*scope) {
         let (quota, window) = (standing.rate.count, standing.rate.window.as_secs());
         // To who has to wait it says the same as Retry-After.
         let (left, seconds) = match refused_for {

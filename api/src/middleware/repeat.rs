@@ -71,7 +71,7 @@ pub async fn repeat<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
         return call(&*endpoint, request).await;
     };
     // Whoever is not let in is told so by the operation.
-    let Some(principal) = extract::principal(&request).await else {
+    let Some(principal) = extract::identify(&mut request).await else {
         return call(&*endpoint, request).await;
     };
     let key = key(&request)?;

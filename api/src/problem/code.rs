@@ -51,7 +51,7 @@ codes! {
     /// A one-time token is unknown, used, expired or superseded.
     InvalidToken BAD_REQUEST "The token is not valid"
     /// There is no credential, or it is forged, expired or revoked.
-    Unauthenticated UNAUTHORIZED "A valid access token is required"
+    Unauthenticated UNAUTHORIZED "A valid credential is required"
     /// Address and password do not belong together.
     InvalidCredentials UNAUTHORIZED "The e-mail address or the password is wrong"
     /// The code of the second factor is wrong, used or out of its time.
@@ -78,7 +78,7 @@ codes! {
     MfaOff FORBIDDEN "Second factors are switched off"
     /// The tenant takes only those it invites.
     RegistrationClosed FORBIDDEN "Registration is closed"
-    /// The tenant is suspended.
+    /// The tenant is suspended, or to be deleted.
     TenantSuspended FORBIDDEN "The tenant is suspended"
     /// The credential belongs to another tenant than the request names.
     TenantMismatch FORBIDDEN "The credential belongs to another tenant"
@@ -102,10 +102,34 @@ codes! {
     IdempotencyInProgress CONFLICT "The first request is under way"
     /// An earlier request with the same `Idempotency-Key` was carried out, and its answer is not known.
     IdempotencyLost CONFLICT "The answer was lost"
+    /// What is built in can be neither changed nor deleted.
+    BuiltIn CONFLICT "It is built in"
+    /// Another one of the tenant has the name.
+    NameTaken CONFLICT "The name is taken"
+    /// The invitation was accepted, and cannot be taken back.
+    InvitationAccepted CONFLICT "The invitation was accepted"
+    /// What administrators do to others: the account is the caller's own.
+    OwnAccount CONFLICT "The account is your own"
+    /// The account is disabled, and takes no part in this.
+    AccountDisabled CONFLICT "The account is disabled"
+    /// Another user has the external id.
+    ExternalIdTaken CONFLICT "The external id is taken"
     /// Another tenant has the slug.
     SlugTaken CONFLICT "The slug is taken"
+    /// The platform's own tenant can be neither suspended nor deleted.
+    PlatformTenant CONFLICT "The platform's own tenant stays"
+    /// The tenant is to be deleted, or being removed.
+    TenantDeleted CONFLICT "The tenant is deleted"
+    /// The tenant has the domain already.
+    DomainExists CONFLICT "The tenant has the domain"
+    /// Another tenant has proven the domain.
+    DomainTaken CONFLICT "The domain is another tenant's"
+    /// DNS does not show the record that proves a domain.
+    DnsRecordMissing CONFLICT "The DNS record is not there"
     /// The tenant holds as many of these as it may.
     LimitReached CONFLICT "The limit is reached"
+    /// The API key has ended, or was replaced already.
+    ApiKeyNotActive CONFLICT "The API key is not active"
     /// The body is larger than the server takes.
     BodyTooLarge PAYLOAD_TOO_LARGE "The body is too large"
     /// The body is not declared as JSON.

@@ -125,6 +125,16 @@ impl Failure {
         }
     }
 
+    /// The fields at fault; of a problem that is about none, one that says it of the whole.
+    #[must_use]
+    pub fn into_errors(self) -> Vec<FieldError> {
+        if self.errors.is_empty() {
+            vec![FieldError::new("", &word(self.code), self.detail)]
+        } else {
+            self.errors
+        }
+    }
+
     /// The kind of problem.
     #[must_use]
     pub fn code(&self) -> ProblemCode {
@@ -267,7 +277,7 @@ fn describe(status: u16) -> MetaResponse {
         429 => vec![
             header(
                 "RateLimit-Policy",
-                "The limit on the caller's address: `q` requests in `w` seconds",
+                "The limit on the caller's address or key: `q` requests in `w` seconds",
             ),
             header(
                 "RateLimit",

@@ -28,8 +28,8 @@ lists! {
     Tenancy [400, 403, 404];
     /// Wants a credential.
     SignedIn [400, 401, 403, 404];
-    /// Wants a permission.
-    Permitted [400, 401, 403, 404];
+    /// Wants a permission, of a signed-in user or of a key, which may have a limit of its own.
+    Permitted [400, 401, 403, 404, 429];
     /// Names something that may not be there.
     NotFound [404];
     /// May meet what is there already.
@@ -58,4 +58,4 @@ macro_rules! tuples {
     )*};
 }
 
-tuples! { (A B) (A B C) (A B C D) (A B C D E) }
+tuples! { (A) (A B) (A B C) (A B C D) (A B C D E) }

@@ -2,14 +2,20 @@
 //! problems. A handler reads the request, calls one service function and shapes the reply.
 
 pub mod account;
+pub mod api_keys;
 pub mod auth;
+pub mod authz;
 pub mod docs;
 pub mod health;
 pub mod invitations;
 pub mod mail_templates;
 pub mod mfa;
 pub mod passwords;
+pub mod permissions;
+pub mod roles;
+pub mod service_accounts;
 pub mod sessions;
+pub mod tenant;
 pub mod tenants;
 pub mod tokens;
 pub mod users;

@@ -9,14 +9,32 @@ use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use crate::routes::{
-    account::AccountApi, auth::AuthApi, health::HealthApi, invitations::InvitationsApi,
-    mail_templates::MailTemplatesApi, mfa::MfaApi, passwords::PasswordsApi, sessions::SessionsApi,
-    tenants::TenantsApi, tokens::TokensApi, users::UsersApi, webhooks::WebhooksApi,
+    account::AccountApi,
+    api_keys::ApiKeysApi,
+    auth::AuthApi,
+    authz::AuthzApi,
+    health::HealthApi,
+    invitations::InvitationsApi,
+    mail_templates::MailTemplatesApi,
+    mfa::MfaApi,
+    passwords::PasswordsApi,
+    permissions::PermissionsApi,
+    roles::{RolesApi, UserRolesApi},
+    service_accounts::ServiceAccountsApi,
+    sessions::SessionsApi,
+    tenant::{TenantApi, TenantDomainsApi},
+    tenants::TenantsApi,
+    tokens::TokensApi,
+    users::UsersApi,
+    webhooks::WebhooksApi,
 };
 
 type Apis = (
     (AuthApi, AccountApi, PasswordsApi, MfaApi, SessionsApi),
     (InvitationsApi, UsersApi, TenantsApi, MailTemplatesApi),
+    (PermissionsApi, RolesApi, UserRolesApi, AuthzApi),
+    (TenantApi, TenantDomainsApi),
+    (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
     WebhooksApi,
     HealthApi,
@@ -25,14 +43,17 @@ type Apis = (
 const APIS: Apis = (
     (AuthApi, AccountApi, PasswordsApi, MfaApi, SessionsApi),
     (InvitationsApi, UsersApi, TenantsApi, MailTemplatesApi),
+    (PermissionsApi, RolesApi, UserRolesApi, AuthzApi),
+    (TenantApi, TenantDomainsApi),
+    (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
     WebhooksApi,
     HealthApi,
 );
 
-const DESCRIPTION: &str = "The identity backend of a B2B product: accounts, tenants, roles and webhooks.\n\n\
+const DESCRIPTION: &str = "The identity backend of a B2B product: accounts, tenants, roles, API keys and webhooks.\n\n\
     Errors are `application/problem+json` (RFC 9457) with a stable `code`. Before sign-in the tenant is named by \
-    `X-Tenant-ID` or by the host; afterwards by the access token alone.";
+    `X-Tenant-ID` or by the host; afterwards by the access token or the API key alone.";
 
 /// All operations.
 #[must_use]

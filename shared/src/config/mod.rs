@@ -39,6 +39,8 @@ pub struct Config {
     pub passwords: Passwords,
     /// `[tokens]`
     pub tokens: Tokens,
+    /// `[api_keys]`
+    pub api_keys: ApiKeys,
     /// `[secrets]`
     pub secrets: Secrets,
     /// `[mail]`
@@ -84,6 +86,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// `max_body_bytes`: larger requests are refused with 413.
     pub max_body_bytes: usize,
+    /// `max_import_bytes`: an import of users that is larger ends there.
+    pub max_import_bytes: u64,
     /// `drain_notice`: for so long after SIGTERM it still serves while it says that it is not ready.
     pub drain_notice: Duration,
     /// `drain`: how long running requests may take after that.
@@ -97,6 +101,10 @@ pub struct Tenancy {
     pub base_domain: Option<String>,
     /// `default_tenant`: the slug used where a request names none.
     pub default_tenant: Option<String>,
+    /// `deletion_grace`: for so long a deleted tenant can be activated again.
+    pub deletion_grace: Duration,
+    /// `dns_servers`: asked for the records that prove domains; the system's where there are none.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// The database.
@@ -176,6 +184,15 @@ pub struct Tokens {
     pub device_ttl: Duration,
     /// `reauthentication_ttl`: how recent the proof of a credential must be for what is sensitive.
     pub reauthentication_ttl: Duration,
+}
+
+/// Keys for machines.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiKeys {
+    /// `expiry_notice`: so long before a key expires its tenant is told.
+    pub expiry_notice: Duration,
+    /// `revoke_leaked`: whether a key that is reported as leaked ends, or its owner is only told.
+    pub revoke_leaked: bool,
 }
 
 /// Keys for what is sealed at rest.
@@ -262,6 +279,7 @@ impl Config {
             limits: Limits::read(&mut source, server.environment),
             passwords: Passwords::read(process, &mut source),
             tokens: Tokens::read(process, &mut source, &server.public_url),
+            api_keys: ApiKeys::read(&mut source),
             secrets: Secrets::read(&mut source),
             mail: Mail::read(&mut source),
             webhooks: Webhooks::read(&mut source),
@@ -308,6 +326,7 @@ impl Server {
             public_url: source.required("server.public_url", local_url()),
             trusted_proxies: source.or("server.trusted_proxies", Vec::new()),
             max_body_bytes: source.or("server.max_body_bytes", 512 * 1024),
+            max_import_bytes: source.or("server.max_import_bytes", 1024 * 1024 * 1024),
             drain_notice: source.or("server.drain_notice", Duration::from_secs(notice)),
             drain: source.or("server.drain", Duration::from_secs(20)),
         }
@@ -321,6 +340,8 @@ impl Tenancy {
                 .optional::<String>("tenancy.base_domain")
                 .map(|domain| domain.to_lowercase()),
             default_tenant: source.optional("tenancy.default_tenant"),
+            deletion_grace: source.or("tenancy.deletion_grace", Duration::from_secs(30 * DAY)),
+            dns_servers: source.or("tenancy.dns_servers", Vec::new()),
         }
     }
 }
@@ -411,6 +432,15 @@ fn read_signing_keys(source: &mut Source) -> Option<SigningRing> {
         source.fault(format!("tokens.keys: {fault}"));
     }
     None
+}
+
+impl ApiKeys {
+    fn read(source: &mut Source) -> Self {
+        Self {
+            expiry_notice: source.or("api_keys.expiry_notice", Duration::from_secs(7 * DAY)),
+            revoke_leaked: source.or("api_keys.revoke_leaked", true),
+        }
+    }
 }
 
 impl Secrets {

@@ -22,6 +22,7 @@ use crate::{
     error::Internal,
     id::{EventId, TenantId, UserId},
     queue::Lane,
+    usage::Counter,
 };
 
 /// The text that is stored, signed and sent.
@@ -45,6 +46,7 @@ pub async fn emit(
     about: Option<UserId>,
     data: &impl Serialize,
 ) -> Result<EventId, Internal> {
+    count(change, event_type, 1);
     write(change, event_type.as_str(), about, data).await
 }
 
@@ -58,12 +60,31 @@ pub async fn emit_each(
     about: Option<UserId>,
     data: &[impl Serialize],
 ) -> Result<(), Internal> {
+    count(change, event_type, data.len());
     let name = event_type.as_str();
     let events = data
         .iter()
         .map(|data| prepare(change, name, data))
         .collect::<Result<Vec<_>, _>>()?;
-    write_each(change, name, about, events).await
+    write_each(change, name, About::One(about), events).await
+}
+
+/// As [`emit`], of many events of one type, each about a user of its own, in one statement.
+///
+/// # Errors
+/// As [`emit`].
+pub async fn emit_about_each(
+    change: &mut Change<'_>,
+    event_type: EventType,
+    data: &[(UserId, impl Serialize)],
+) -> Result<(), Internal> {
+    let name = event_type.as_str();
+    let events = data
+        .iter()
+        .map(|(_, data)| prepare(change, name, data))
+        .collect::<Result<Vec<_>, _>>()?;
+    let users = data.iter().map(|(user, _)| user.0).collect();
+    write_each(change, name, About::Each(users), events).await
 }
 
 /// Writes an event of a type of the tenant's own, as [`emit`] does.
@@ -78,6 +99,15 @@ pub async fn emit_own(
     write(change, event_type.as_str(), None, data).await
 }
 
+/// What some events say of the tenant's usage.
+fn count(change: &mut Change<'_>, event_type: EventType, times: usize) {
+    match event_type {
+        EventType::SessionCreated => change.count(Counter::SignIns, times),
+        EventType::UserRegistered => change.count(Counter::Registrations, times),
+        _ => {}
+    }
+}
+
 async fn write(
     change: &mut Change<'_>,
     name: &str,
@@ -85,7 +115,7 @@ async fn write(
     data: &impl Serialize,
 ) -> Result<EventId, Internal> {
     let (event, body) = prepare(change, name, data)?;
-    write_each(change, name, about, vec![(event, body)]).await?;
+    write_each(change, name, About::One(about), vec![(event, body)]).await?;
     Ok(event)
 }
 
@@ -105,6 +135,14 @@ fn prepare(
     Ok((id, serde_json::to_string(&body)?))
 }
 
+/// Whose data events hold.
+enum About {
+    /// All of them the same user's, or none's.
+    One(Option<UserId>),
+    /// A user for each event.
+    Each(Vec<Uuid>),
+}
+
 #[derive(FromQueryResult)]
 struct Written {
     id: Uuid,
@@ -113,10 +151,16 @@ struct Written {
 async fn write_each(
     change: &mut Change<'_>,
     name: &str,
-    about: Option<UserId>,
+    about: About,
     events: Vec<(EventId, String)>,
 ) -> Result<(), Internal> {
+    change.count(Counter::Events, events.len());
     let (tenant, now) = (change.tenant, change.now);
+    // `unnest` fills the shorter list up with nulls.
+    let (user, users) = match about {
+        About::One(user) => (user, Vec::new()),
+        About::Each(users) => (None, users),
+    };
     let (ids, bodies): (Vec<Uuid>, Vec<String>) = events.into_iter().map(|(id, body)| (id.0, body)).unzip();
     // The job is about to be queued; until then the sweep has nothing to do with it.
     let sweep_at = now + change.context.config.worker.queue_grace;
@@ -124,8 +168,8 @@ async fn write_each(
         Postgres,
         "WITH written AS (
              INSERT INTO events (id, tenant_id, type, body, user_id, created_at)
-             SELECT id, {tenant}, {name}, body, {about}, {now}
-             FROM unnest({ids}::uuid[], {bodies}::text[]) AS e (id, body)
+             SELECT id, {tenant}, {name}, body, coalesce(about, {user}), {now}
+             FROM unnest({ids}::uuid[], {bodies}::text[], {users}::uuid[]) AS e (id, body, about)
              RETURNING id)
          INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state,
                                  next_attempt_at, sweep_at, created_at)

@@ -29,7 +29,7 @@ impl Keys {
 
     // Number, gone once the limit is whole again, a day at most: when that will be. All of them share a slot, because
     // the limits on one request are judged in one step; a server judges far more requests than threads can hash.
-    /// The state of one rate limit. `subject` is a MAC: a dump of Redis names nobody.
+    /// The state of one rate limit. `subject` is a MAC, or a key's id: a dump of Redis names nobody.
     #[must_use]
     pub fn limit(&self, class: &str, scope: &str, subject: &str) -> String {
         format!("{}:{{limit}}:{class}:{scope}:{subject}", self.0)

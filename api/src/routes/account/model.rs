@@ -62,7 +62,10 @@ impl From<&Account> for MeView {
                 name: tenant.name.clone(),
                 status: match tenant.status {
                     TenantStatus::Active => TenantStatusRef::Active,
-                    TenantStatus::Suspended => TenantStatusRef::Suspended,
+                    // Nobody is let in to see it.
+                    TenantStatus::Suspended | TenantStatus::Deleting | TenantStatus::Purging => {
+                        TenantStatusRef::Suspended
+                    }
                 },
             },
             roles: account.roles.clone(),
