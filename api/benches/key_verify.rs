@@ -6,25 +6,16 @@
 
 mod load;
 
-use std::sync::Arc;
-
 use latchkey_api::{app::app, routes::health::Draining};
-use latchkey_shared::{
-    api_key::KeyText,
-    auth::{Auth, bootstrap::bootstrap},
-    secret::Secret,
-    signal, telemetry,
-    user::Email,
-};
+use latchkey_shared::api_key::KeyText;
 use latchkey_testing::TestBed;
-use load::{EMAIL, Outcome, PASSWORD, ROUNDS, compare, serve, sign_in};
+use load::{Outcome, ROUNDS, compare, serve, sign_in, start};
 use poem::{
     Request, Route, handler,
     http::{StatusCode, header},
     post,
     web::Json,
 };
-use tokio_util::sync::CancellationToken;
 
 /// The least share of the bare handler's rate.
 const GOAL: f64 = 0.5;
@@ -48,22 +39,10 @@ fn bare(request: &Request, Json(asked): Json<serde_json::Value>) -> StatusCode {
 #[tokio::main]
 async fn main() -> Outcome<()> {
     let bed = TestBed::with(&[("log.level", "warn"), ("log.format", "json")]).await;
-    let context = bed.context.clone();
-    telemetry::init_logs(&context.config.log)?;
-    let _metrics = telemetry::init_metrics()?;
-    let auth = Auth::start(context.clone(), None)?;
-    signal::tail(
-        Arc::clone(&context.signals),
-        context.postgres.clone(),
-        context.redis.clone(),
-        Arc::clone(&context.clock),
-        CancellationToken::new(),
-    )
-    .await?;
+    let (auth, _metrics) = start(&bed).await?;
     let whole = serve(app(auth, Draining::default())?)?;
     let least = serve(Route::new().at("/v1/api-keys/verify", post(bare)))?;
 
-    bootstrap(&context, Email::parse(EMAIL)?, Secret::new(PASSWORD.to_owned())).await?;
     let token = sign_in(&whole).await?;
     let created: serde_json::Value = reqwest::Client::builder()
         .build()?

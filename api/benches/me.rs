@@ -8,22 +8,14 @@ mod load;
 use std::sync::Arc;
 
 use latchkey_api::{app::app, routes::health::Draining};
-use latchkey_shared::{
-    auth::{Auth, bootstrap::bootstrap},
-    context::Context,
-    crypto::jwt::JwtRing,
-    secret::Secret,
-    signal, telemetry,
-    user::Email,
-};
+use latchkey_shared::{context::Context, crypto::jwt::JwtRing};
 use latchkey_testing::TestBed;
-use load::{EMAIL, Outcome, PASSWORD, ROUNDS, compare, serve, sign_in};
+use load::{Outcome, ROUNDS, compare, serve, sign_in, start};
 use poem::{
     EndpointExt, Request, Route, get, handler,
     http::{StatusCode, header},
     web::Data,
 };
-use tokio_util::sync::CancellationToken;
 
 /// The least share of the bare handler's rate.
 const GOAL: f64 = 0.6;
@@ -50,17 +42,7 @@ fn bare(request: &Request, Data(Ring(ring, context)): Data<&Ring>) -> StatusCode
 async fn main() -> Outcome<()> {
     let bed = TestBed::with(&[("log.level", "warn"), ("log.format", "json")]).await;
     let context = bed.context.clone();
-    telemetry::init_logs(&context.config.log)?;
-    let _metrics = telemetry::init_metrics()?;
-    let auth = Auth::start(context.clone(), None)?;
-    signal::tail(
-        Arc::clone(&context.signals),
-        context.postgres.clone(),
-        context.redis.clone(),
-        Arc::clone(&context.clock),
-        CancellationToken::new(),
-    )
-    .await?;
+    let (auth, _metrics) = start(&bed).await?;
     let keys = context.config.tokens.keys.as_ref().ok_or("no keys")?;
     let ring = Ring(
         Arc::new(JwtRing::new(&context.config.tokens, keys)),
@@ -69,7 +51,6 @@ async fn main() -> Outcome<()> {
     let whole = serve(app(auth, Draining::default())?)?;
     let least = serve(Route::new().at("/v1/auth/me", get(bare)).data(ring))?;
 
-    bootstrap(&context, Email::parse(EMAIL)?, Secret::new(PASSWORD.to_owned())).await?;
     let token = sign_in(&whole).await?;
     let request = |address| {
         format!("GET /v1/auth/me HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n")

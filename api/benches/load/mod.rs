@@ -1,16 +1,25 @@
 //! What the benchmarks of the API share: a server, somebody signed in, and many connections that ask.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
+use latchkey_shared::{
+    auth::{Auth, bootstrap::bootstrap},
+    secret::Secret,
+    signal, telemetry,
+    user::Email,
+};
+use latchkey_testing::TestBed;
+use metrics_exporter_prometheus::PrometheusHandle;
 use poem::{Endpoint, Server, listener::TcpAcceptor};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
-pub(crate) const EMAIL: &str = "admin@platform.test";
-pub(crate) const PASSWORD: &str = "correct horse battery staple";
+const EMAIL: &str = "admin@platform.test";
+const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const ROUNDS: usize = 5;
 const CONNECTIONS: usize = 32;
 const ROUND: Duration = Duration::from_secs(3);
@@ -29,6 +38,24 @@ pub(crate) async fn compare(name: &str, least: (&str, &str), whole: (&str, &str)
     }
     ratios.sort_unstable_by(f64::total_cmp);
     Ok(ratios[ROUNDS / 2])
+}
+
+/// What a server of the API does before it serves, with an administrator made; and what keeps its figures.
+pub(crate) async fn start(bed: &TestBed) -> Outcome<(Auth, PrometheusHandle)> {
+    let context = &bed.context;
+    telemetry::init_logs(&context.config.log)?;
+    let metrics = telemetry::init_metrics()?;
+    let auth = Auth::start(context.clone(), None)?;
+    signal::tail(
+        Arc::clone(&context.signals),
+        context.postgres.clone(),
+        context.redis.clone(),
+        Arc::clone(&context.clock),
+        CancellationToken::new(),
+    )
+    .await?;
+    bootstrap(context, Email::parse(EMAIL)?, Secret::new(PASSWORD.to_owned())).await?;
+    Ok((auth, metrics))
 }
 
 /// Serves it on a port of its own; where.

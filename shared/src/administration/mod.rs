@@ -4,7 +4,7 @@
 //! passwords, bring them in by the thousand from another system, and take a list of them away.
 //!
 //! Some of that could make its caller somebody else: who sets another's address reads the mail that sets a password. So
-//! the rule that nobody grants what they do not hold holds here too (see [`guard`]), and nobody does to themselves what
+//! the rule that nobody grants what they do not hold holds here too (see `guard.rs`), and nobody does to themselves what
 //! only a password lets one do.
 //!
 //! What must never happen: an administrator who becomes an owner by way of a mail; a tenant without an owner; a
