@@ -61,7 +61,7 @@ impl<T: ParseFromJSON + 'static> Lines<T> {
     /// The next line that is not empty; nothing at the end.
     ///
     /// # Errors
-    /// See [`BrokenOff`].
+    /// When the body is too large or breaks off.
     pub async fn next(&mut self) -> Result<Option<Line<T>>, BrokenOff> {
         loop {
             let raw = timeout(PATIENCE, self.raw()).await;
