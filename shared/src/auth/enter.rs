@@ -45,7 +45,6 @@ pub(super) async fn enter(
     let device_id;
     let device_token: Option<Secret<String>> = if let Some(known) = &device {
         device_id = known.id;
-        device::seen(&change, device_id).await?;
         None
     } else {
         let (id, token) = device::remember(&change, user.id, device_label.as_deref()).await?;

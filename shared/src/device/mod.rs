@@ -77,12 +77,6 @@ pub(crate) async fn remember(
     Ok((id, token.into_text()))
 }
 
-/// Notes that a known device signed in again.
-pub(crate) async fn seen(change: &Change<'_>, device: DeviceId) -> Result<(), DbErr> {
-    let expires_at = change.now + change.context.config.tokens.device_ttl;
-    store::touch(&change.tx, change.tenant, device, change.now, expires_at).await
-}
-
 /// Does not ask the device for the second factor until then.
 pub(crate) async fn trust(change: &Change<'_>, device: DeviceId, until: DateTime<Utc>) -> Result<(), DbErr> {
     store::trust(&change.tx, change.tenant, device, until).await

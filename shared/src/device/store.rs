@@ -64,22 +64,6 @@ pub(super) async fn insert(
     row.insert(&change.tx).await.map(drop)
 }
 
-pub(super) async fn touch(
-    tx: &Tx,
-    tenant: TenantId,
-    id: DeviceId,
-    now: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    tx.execute_raw(raw_sql!(
-        Postgres,
-        "UPDATE devices SET last_seen_at = {now}, expires_at = {expires_at}
-         WHERE tenant_id = {tenant} AND id = {id}"
-    ))
-    .await
-    .map(drop)
-}
-
 pub(super) async fn find_by_id(
     tx: &Tx,
     tenant: TenantId,

@@ -148,9 +148,7 @@ pub(crate) async fn fail(
 /// and the attempt is to end as a [`fail`] that does not count.
 #[must_use = "a credential that is locked lets nobody in"]
 pub(crate) async fn clear(change: &Change<'_>, budget: &Budget) -> Result<bool, DbErr> {
-    store::clear_unlocked(change, &budget.credential).await?;
-    let locked = store::is_locked(&change.tx, change.tenant, &budget.credential, change.now).await?;
-    Ok(!locked)
+    Ok(!store::clear_unlocked(change, &budget.credential).await?)
 }
 
 /// Lifts the locks on everything the user signs in with, and writes down that somebody did.

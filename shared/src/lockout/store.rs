@@ -73,18 +73,27 @@ pub(super) async fn note(
         .map(drop)
 }
 
-/// Forgets the failures of a credential that is not locked. Waits for failures that are being counted.
-pub(super) async fn clear_unlocked(change: &Change<'_>, credential: &[u8]) -> Result<(), DbErr> {
+/// Forgets the failures of a credential unless it is locked, and says whether it is. Waits for failures that are being
+/// counted: both halves then go by the row as those left it.
+pub(super) async fn clear_unlocked(change: &Change<'_>, credential: &[u8]) -> Result<bool, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        locked: bool,
+    }
     let (tenant, now, credential) = (change.tenant, change.now, credential.to_vec());
-    change
-        .tx
-        .execute_raw(raw_sql!(
-            Postgres,
-            "DELETE FROM lockouts
-             WHERE tenant_id = {tenant} AND credential = {credential} AND coalesce(locked_until <= {now}, true)"
-        ))
-        .await
-        .map(drop)
+    let row = Row::find_by_statement(raw_sql!(
+        Postgres,
+        "WITH counted AS (
+             SELECT locked_until FROM lockouts
+             WHERE tenant_id = {tenant} AND credential = {credential} FOR UPDATE),
+         forgotten AS (
+             DELETE FROM lockouts
+             WHERE tenant_id = {tenant} AND credential = {credential} AND coalesce(locked_until <= {now}, true))
+         SELECT coalesce(bool_or(locked_until > {now}), false) AS locked FROM counted"
+    ))
+    .one(&change.tx)
+    .await?;
+    Ok(row.is_some_and(|row| row.locked))
 }
 
 /// Forgets failures and locks.

@@ -18,7 +18,6 @@ mod store;
 mod tokens;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -157,7 +156,7 @@ pub(crate) struct Entry {
     pub(crate) device_label: Option<String>,
 }
 
-/// Begins a session for a user who has signed in by every step the policy asks for.
+/// Begins a session for a user who has signed in by every step the policy asks for. Whoever calls holds the user's row.
 pub(crate) async fn begin(
     change: &mut Change<'_>,
     policy: &SessionPolicy,
@@ -169,30 +168,37 @@ pub(crate) async fn begin(
         device,
         device_label,
     } = entry;
-    store::take_turns(&change.tx, user).await?;
-    let lifetime = Lifetime::of(&change.context.config.tokens, policy);
-    let id = SessionId::new(change.now, &*change.context.random);
-    let ends_at = lifetime.ends_at(change.now);
-    let row = session::ActiveModel {
-        id: Set(id),
-        tenant_id: Set(change.tenant),
-        user_id: Set(user),
-        address: Set(change.origin.address.map(|address| address.to_string())),
-        user_agent: Set(change.origin.user_agent.clone()),
-        device_label: Set(device_label),
-        device_id: Set(device),
-        methods: Set(methods.iter().map(|method| method.as_str().to_owned()).collect()),
-        authenticated_at: Set(Some(change.now)),
-        last_seen_at: Set(Some(change.now)),
-        created_at: Set(change.now),
-        expires_at: Set(ends_at),
-        revoked_at: Set(None),
-        revoke_reason: Set(None),
-    };
-    row.insert(&change.tx).await?;
+    let tokens = &change.context.config.tokens;
+    let lifetime = Lifetime::of(tokens, policy);
+    let (id, now) = (SessionId::new(change.now, &*change.context.random), change.now);
+    let ends_at = lifetime.ends_at(now);
     let token = Token::new(Kind::Refresh, change.tenant, &*change.context.random);
-    let refresh_expires_at = lifetime.idle_until(change.now).min(ends_at);
-    tokens::insert(change, id, &token, refresh_expires_at).await?;
+    let refresh_expires_at = lifetime.idle_until(now).min(ends_at);
+    let reason = RevokeReason::TooManySessions;
+    let row = session::Model {
+        id,
+        tenant_id: change.tenant,
+        user_id: user,
+        address: change.origin.address.map(|address| address.to_string()),
+        user_agent: change.origin.user_agent.clone(),
+        device_label,
+        device_id: device,
+        methods: methods.iter().map(|method| method.as_str().to_owned()).collect(),
+        authenticated_at: Some(now),
+        last_seen_at: Some(now),
+        created_at: now,
+        expires_at: ends_at,
+        revoked_at: None,
+        revoke_reason: None,
+    };
+    let beginning = store::Beginning {
+        token: &token,
+        refresh_expires_at,
+        device_expires_at: now + tokens.device_ttl,
+        limit: policy.max_per_user,
+        reason: reason.as_str(),
+    };
+    let surplus = store::begin(&change.tx, row, beginning).await?;
     audit::record(
         change,
         Record::success("session.create", "session", id.0, json!({ "user_id": user })),
@@ -205,17 +211,11 @@ pub(crate) async fn begin(
         &json!({ "session_id": id, "user_id": user }),
     )
     .await?;
-    let (limit, reason) = (policy.max_per_user, RevokeReason::TooManySessions);
-    let (tenant, now) = (change.tenant, change.now);
-    let surplus = store::revoke_beyond(&change.tx, tenant, user, id, limit, reason.as_str(), now).await?;
     announce(change, user, &surplus, reason).await?;
     Ok(Live {
         id,
         user,
-        proof: Proof {
-            at: change.now,
-            methods,
-        },
+        proof: Proof { at: now, methods },
         ends_at,
         refresh_token: token.into_text(),
         refresh_expires_at,

@@ -7,6 +7,7 @@ use sea_orm::{
 use uuid::Uuid;
 
 use crate::{
+    crypto::token::Token,
     entity::session,
     id::{DeviceId, SessionId, TenantId, UserId},
     page::PageRequest,
@@ -98,36 +99,70 @@ pub(super) async fn revoke_all(
     Ok(ids(ended))
 }
 
-/// Lets the sign-ins of one user pass one after the other until the transaction ends, so that each counts the
-/// sessions that those before it have begun.
-pub(super) async fn take_turns(tx: &Tx, user: UserId) -> Result<(), DbErr> {
-    tx.execute_raw(raw_sql!(
-        Postgres,
-        "SELECT pg_advisory_xact_lock(hashtextextended({user}::text, 0))"
-    ))
-    .await
-    .map(drop)
+/// What a session begins with besides its row.
+pub(super) struct Beginning<'a> {
+    pub(super) token: &'a Token,
+    pub(super) refresh_expires_at: DateTime<Utc>,
+    /// How long the session's device stays known.
+    pub(super) device_expires_at: DateTime<Utc>,
+    /// The most live sessions of the user, this one included; the oldest beyond them end.
+    pub(super) limit: u16,
+    pub(super) reason: &'static str,
 }
 
-/// Ends the oldest live sessions of a user beyond `limit`; the one that has just begun is none of them. Each session's
-/// token is looked up by itself (`LIMIT` has it so): as a join the planner took it for, it ran over all of the tenant's.
-pub(super) async fn revoke_beyond(
+/// Writes a session with its first token, notes that its device was seen, and ends the oldest live sessions beyond the
+/// limit, which it returns. All in one statement, which does not see the row that it writes.
+///
+/// The count comes first: only a user with that many rows has any that could be too many. Each session's token is
+/// looked up by itself (`LIMIT` has it so): as a join the planner took it for, it ran over all of the tenant's.
+pub(super) async fn begin(
     tx: &Tx,
-    tenant: TenantId,
-    user: UserId,
-    newest: SessionId,
-    limit: u16,
-    reason: &str,
-    now: DateTime<Utc>,
+    session: session::Model,
+    beginning: Beginning<'_>,
 ) -> Result<Vec<SessionId>, DbErr> {
-    let others = i64::from(limit.max(1)) - 1;
+    let session::Model {
+        id,
+        tenant_id: tenant,
+        user_id: user,
+        address,
+        user_agent,
+        device_label,
+        device_id: device,
+        methods,
+        authenticated_at,
+        last_seen_at,
+        created_at: now,
+        expires_at,
+        revoked_at: _,
+        revoke_reason: _,
+    } = session;
+    let Beginning {
+        token,
+        refresh_expires_at,
+        device_expires_at,
+        limit,
+        reason,
+    } = beginning;
+    let (hash, others) = (token.hash(), i64::from(limit.max(1)) - 1);
     let ended = Ended::find_by_statement(raw_sql!(
         Postgres,
-        "UPDATE sessions SET revoked_at = {now}, revoke_reason = {reason}
+        "WITH session AS (
+             INSERT INTO sessions (id, tenant_id, user_id, address, user_agent, device_label, device_id, methods,
+                                   authenticated_at, last_seen_at, created_at, expires_at)
+             VALUES ({id}, {tenant}, {user}, {address}, {user_agent}, {device_label}, {device}, {methods},
+                     {authenticated_at}, {last_seen_at}, {now}, {expires_at})),
+         token AS (
+             INSERT INTO refresh_tokens (hash, tenant_id, session_id, created_at, expires_at)
+             VALUES ({hash}, {tenant}, {id}, {now}, {refresh_expires_at})),
+         device AS (
+             UPDATE devices SET last_seen_at = {now}, expires_at = {device_expires_at}
+             WHERE tenant_id = {tenant} AND id = {device} AND last_seen_at < {now})
+         UPDATE sessions SET revoked_at = {now}, revoke_reason = {reason}
          WHERE tenant_id = {tenant} AND revoked_at IS NULL AND id = ANY(ARRAY(
              SELECT s.id FROM sessions s
-             WHERE s.tenant_id = {tenant} AND s.user_id = {user} AND s.revoked_at IS NULL AND s.expires_at > {now}
-               AND s.id <> {newest}
+             WHERE (SELECT count(*) FROM sessions WHERE tenant_id = {tenant} AND user_id = {user}
+                        AND revoked_at IS NULL AND expires_at > {now}) > {others}
+               AND s.tenant_id = {tenant} AND s.user_id = {user} AND s.revoked_at IS NULL AND s.expires_at > {now}
                AND (SELECT true FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
                       AND t.used_at IS NULL AND t.expires_at > {now} LIMIT 1)
              ORDER BY s.created_at DESC, s.id DESC OFFSET {others}))

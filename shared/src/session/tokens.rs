@@ -1,13 +1,13 @@
 //! The SQL of refresh tokens.
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DbErr, FromQueryResult, raw_sql};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
 
 use super::{Proof, lifetime::Lifetime};
 use crate::{
     context::Change,
     crypto::token::Token,
-    entity::{UserStatus, refresh_token, user},
+    entity::{UserStatus, user},
     id::{DeviceId, SessionId, TenantId},
     postgres::Tx,
 };
@@ -55,24 +55,6 @@ impl Found {
             .min(lifetime.idle_until(self.issued_at))
             .min(self.ends_at(lifetime))
     }
-}
-
-/// Stores the hash of a family's first token.
-pub(super) async fn insert(
-    change: &Change<'_>,
-    session: SessionId,
-    token: &Token,
-    expires_at: DateTime<Utc>,
-) -> Result<(), DbErr> {
-    let row = refresh_token::ActiveModel {
-        hash: Set(token.hash()),
-        tenant_id: Set(change.tenant),
-        session_id: Set(session),
-        created_at: Set(change.now),
-        expires_at: Set(expires_at),
-        used_at: Set(None),
-    };
-    row.insert(&change.tx).await.map(drop)
 }
 
 /// A token whose session is live and whose user may sign in.

@@ -77,8 +77,9 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
     Ok(matches!(written, TryInsertResult::Inserted(1)))
 }
 
-/// Locks the user's row against changes until the transaction ends, if the user may still sign in with what was
-/// read before. The hash may be another meanwhile, of the same password.
+/// Locks the user's row until the transaction ends, if the user may still sign in with what was read before. The hash
+/// may be another meanwhile, of the same password. Sign-ins of one user take turns by it, so that each counts the sessions
+/// that those before it have begun.
 pub(crate) async fn hold_unchanged(tx: &Tx, tenant: TenantId, seen: &user::Model) -> Result<bool, DbErr> {
     let (id, changed_at, active) = (seen.id, seen.password_changed_at, UserStatus::Active);
     let row = tx
@@ -86,7 +87,7 @@ pub(crate) async fn hold_unchanged(tx: &Tx, tenant: TenantId, seen: &user::Model
             Postgres,
             "SELECT 1 AS held FROM users
              WHERE tenant_id = {tenant} AND id = {id} AND password_changed_at IS NOT DISTINCT FROM {changed_at}
-               AND status = {active} FOR SHARE"
+               AND status = {active} FOR NO KEY UPDATE"
         ))
         .await?;
     Ok(row.is_some())
