@@ -12,18 +12,21 @@ use latchkey_shared::{
     config,
     crypto::password::{Hasher, Memory},
     secret::Secret,
+    seed::{Seed, seed},
 };
 use latchkey_testing::{Prove, RealProcess, TestBed};
 use reqwest::Client;
+use sea_orm::{ConnectionTrait, Database};
 use serde_json::{Value, json};
 
 use crate::{
     prove_flood::{latencies, p99},
-    support::{Api, PASSWORD, text},
+    support::{PASSWORD, text},
 };
 
-/// People who sign in again and again, each with an account of their own.
-const PEOPLE: usize = 16;
+/// So many sign in at a time, each as one of their people after the other.
+const CLIENTS: usize = 16;
+const TENANT: &str = "seed-000005";
 
 /// Hashes a second of that many threads that do nothing else, with the settings and the kept memory of the server's.
 fn hash_ceiling(settings: &config::Passwords, during: Duration) -> f64 {
@@ -56,30 +59,40 @@ async fn sign_ins_reach_nine_tenths_of_the_hash_ceiling() {
         ("log.level", "warn"),
     ];
     let bed = TestBed::with(&settings).await;
-    let helper = Api::start(&bed).await;
-    let admin = helper.admin().await;
-    let (_, owner) = helper.tenant(&admin, "acme").await;
-    let people: Vec<String> = (0..PEOPLE)
-        .map(|number| format!("p{number}@example.com"))
-        .collect();
-    for email in &people {
-        helper.user("acme", email).await;
-    }
+    // Enough rows, and statistics of them, that the database looks things up as it does on a platform in use.
+    let people = Prove::size(2 * CLIENTS, 25 * CLIENTS);
+    let request = Seed {
+        tenants: 10,
+        users: u32::try_from(people).unwrap() + 1,
+        password: Secret::new(PASSWORD.to_owned()),
+    };
+    seed(&bed.context, request).await.unwrap();
     let api = RealProcess::api(&bed).await;
     let client = Client::builder().build().unwrap();
-    let login = |email: &str, device: Option<&str>| {
+    let login = |person: usize, device: Option<&str>| {
+        let email = format!("user-{person}@{TENANT}.test");
         client
             .post(format!("{}/v1/auth/login", api.base_url))
-            .header("x-tenant-id", "acme")
+            .header("x-tenant-id", TENANT)
             .json(&json!({ "email": email, "password": PASSWORD, "device_token": device }))
     };
+    // The first does not sign in again: the oldest of too many sessions ends.
+    let answer = login(1, None).send().await.unwrap();
+    let owner = text(&answer.json::<Value>().await.unwrap(), "access_token");
     // All threads have their memory, all connections are there, and every device is known from here on.
-    let warm = people.iter().map(|email| async {
-        let answer = login(email, None).send().await.unwrap();
-        answer.json::<Value>().await.unwrap()
+    let warm = (0..CLIENTS).map(|first| async move {
+        let mut known = Vec::new();
+        for person in (first + 2..people + 2).step_by(CLIENTS) {
+            let answer = login(person, None).send().await.unwrap();
+            let session = answer.json::<Value>().await.unwrap();
+            known.push(login(person, Some(&text(&session, "device_token"))));
+        }
+        known
     });
-    let sessions = futures::future::join_all(warm).await;
-    // Of somebody who does not sign in again: the oldest of too many sessions ends.
+    let clients = futures::future::join_all(warm).await;
+    let db = Database::connect(&bed.owner_url).await.unwrap();
+    db.execute_unprepared("ANALYZE").await.unwrap();
+    db.close().await.unwrap();
     let me = format!("{}/v1/auth/me", api.base_url);
     let ceiling = async || {
         let passwords = bed.context.config.passwords.clone();
@@ -93,14 +106,15 @@ async fn sign_ins_reach_nine_tenths_of_the_hash_ceiling() {
 
     let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let started = Instant::now();
-    let flood: Vec<_> = people
-        .iter()
-        .zip(&sessions)
-        .map(|(email, session)| {
-            let request = login(email, Some(&text(session, "device_token")));
+    let flood: Vec<_> = clients
+        .into_iter()
+        .map(|known| {
             let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
             tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
+                for request in known.iter().cycle() {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
                     let answer = request.try_clone().unwrap().send().await.unwrap();
                     assert_eq!(answer.status(), 200);
                     done.fetch_add(1, Ordering::Relaxed);

@@ -178,13 +178,10 @@ async fn go_on(
     if !store::hold_unchanged(&change.tx, tenant.id, user).await? {
         return Err(LoginError::InvalidCredentials);
     }
-    let device = match device {
-        Some(id) => device::find(&change.tx, tenant.id, user.id, id, change.now).await?,
-        None => None,
-    };
+    let mfa::Standing { enrolled, device } = mfa::standing(&change, user.id, device).await?;
     let trusted_until = device.as_ref().and_then(|device| device.trusted_until);
     let proven = Proven::Password {
-        enrolled: mfa::is_enrolled(&change.tx, tenant.id, user.id).await?,
+        enrolled,
         trusted_device: policy::is_trusted(&tenant.settings.mfa, trusted_until, change.now),
     };
     match policy::may_enter(user, tenant, proven) {

@@ -22,10 +22,10 @@ pub use self::totp::Setup;
 use crate::{
     context::Change,
     crypto::seal::{open, seal},
-    device,
+    device::{self, Known},
     entity::totp_factor,
     error::Internal,
-    id::{TenantId, UserId},
+    id::{DeviceId, TenantId, UserId},
     postgres::Tx,
     secret::Secret,
     session::Method,
@@ -102,6 +102,23 @@ impl RightCode {
 /// Whether the user has a confirmed second factor.
 pub(crate) async fn is_enrolled(tx: &Tx, tenant: TenantId, user: UserId) -> Result<bool, DbErr> {
     Ok(store::confirmed_at(tx, tenant, user).await?.is_some())
+}
+
+/// What decides whether somebody who has proven the password is asked for more.
+pub(crate) struct Standing {
+    /// Whether the user has a confirmed second factor.
+    pub(crate) enrolled: bool,
+    /// The device, if the user is still known by it.
+    pub(crate) device: Option<Known>,
+}
+
+/// How a user stands who signs in, from that device where it is a known one.
+pub(crate) async fn standing(
+    change: &Change<'_>,
+    user: UserId,
+    device: Option<DeviceId>,
+) -> Result<Standing, DbErr> {
+    store::standing(&change.tx, change.tenant, user, device, change.now).await
 }
 
 /// What is told of the user's second factor.

@@ -7,8 +7,10 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::Standing;
 use crate::{
     context::Change,
+    device::Known,
     entity::{mfa_challenge, recovery_code, totp_factor},
     id::{DeviceId, TenantId, UserId},
     postgres::Tx,
@@ -32,6 +34,42 @@ pub(super) async fn confirmed_at(
     .one(tx)
     .await?;
     Ok(row.map(|row| row.confirmed_at))
+}
+
+/// Whether the user has a confirmed factor, and the device if it is still known to be the user's.
+pub(super) async fn standing(
+    tx: &Tx,
+    tenant: TenantId,
+    user: UserId,
+    device: Option<DeviceId>,
+    now: DateTime<Utc>,
+) -> Result<Standing, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        enrolled: bool,
+        id: Option<DeviceId>,
+        trusted_until: Option<DateTime<Utc>>,
+    }
+    let row = Row::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT f.enrolled, d.id, d.trusted_until
+         FROM (SELECT EXISTS (SELECT FROM totp_factors
+                   WHERE tenant_id = {tenant} AND user_id = {user} AND confirmed_at IS NOT NULL) AS enrolled) f
+         LEFT JOIN devices d
+             ON d.tenant_id = {tenant} AND d.user_id = {user} AND d.id = {device} AND d.expires_at > {now}"
+    ))
+    .one(tx)
+    .await?
+    .ok_or_else(|| DbErr::RecordNotFound("the one row of a question without a table".to_owned()))?;
+    let known = |id| Known {
+        id,
+        user,
+        trusted_until: row.trusted_until,
+    };
+    Ok(Standing {
+        enrolled: row.enrolled,
+        device: row.id.map(known),
+    })
 }
 
 /// The user's factors, locked until the transaction ends.
