@@ -10,7 +10,7 @@
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
 //! | 4 | [`lockout`] [`rbac`] [`service_account`] [`tenant`] [`user`] | who there is |
-//! | 5 | [`api_key`] [`device`] [`mfa`] [`session`] | what they hold |
+//! | 5 | [`api_key`] [`device`] [`mfa`] [`session`] [`switch_off`] | what they hold |
 //! | 6 | [`auth`] [`seed`] | how they get in |
 //! | 7 | [`privacy`] | what is known of them, and how it is forgotten |
 //! | 8 | [`administration`] | who decides about others |
@@ -52,6 +52,7 @@ pub mod seed;
 pub mod service_account;
 pub mod session;
 pub mod signal;
+pub mod switch_off;
 pub mod telemetry;
 pub mod tenant;
 pub mod usage;

@@ -33,7 +33,7 @@ const LAYERS: &[&[&str]] = &[
     &["context"],
     &["audit", "idempotency", "mail", "outbox", "retention", "webhook"],
     &["lockout", "rbac", "service_account", "tenant", "user"],
-    &["api_key", "device", "mfa", "session"],
+    &["api_key", "device", "mfa", "session", "switch_off"],
     &["auth", "seed"],
     &["privacy"],
     &["administration"],

@@ -163,6 +163,7 @@ const KINDS: &[(&str, &str, bool)] = &[
     ("recovery_code_used", "forgot-password", false),
     ("account_deleted", "", false),
     ("api_key_leaked", "login", false),
+    ("webhook_disabled", "login", false),
 ];
 
 #[tokio::test]

@@ -8,10 +8,12 @@
 
 mod delivering;
 mod failing;
+mod fairness;
 mod guarding;
 mod healing;
 mod mailing;
 mod process;
 mod prove_backlog;
+mod switching_off;
 mod tenants;
 mod world;

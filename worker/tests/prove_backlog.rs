@@ -11,24 +11,6 @@ use serde_json::json;
 
 use crate::world::World;
 
-/// Events and their deliveries as a crowd of requests would have written them, without a job in any queue.
-async fn backlog(world: &World, count: usize, attempts: i32) {
-    world
-        .execute(&format!(
-            "WITH made AS (
-                 INSERT INTO events (id, tenant_id, type, body, created_at)
-                 SELECT latchkey_uuid_v7(now()), '{tenant}', 'order.placed', '{{\"number\":' || n || '}}', now()
-                 FROM generate_series(1, {count}) AS n RETURNING id)
-             INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state, attempts,
-                                     next_attempt_at, sweep_at, created_at)
-             SELECT latchkey_uuid_v7(now()), '{tenant}', made.id, p.id, 'order.placed', 'pending', {attempts},
-                    now(), now(), now()
-             FROM made, webhook_endpoints p",
-            tenant = world.tenant
-        ))
-        .await;
-}
-
 async fn drains(attempts: i32) {
     let count = Prove::size(2_000, 20_000);
     let (world, receiver) = (
@@ -36,7 +18,7 @@ async fn drains(attempts: i32) {
         Receiver::start().await,
     );
     world.endpoint(&receiver.url("/")).await;
-    backlog(&world, count, attempts).await;
+    world.backlog(count, attempts).await;
     let worker = world.worker().await;
     let began = Instant::now();
     let mut ids = HashMap::<String, usize>::new();

@@ -38,8 +38,13 @@ impl World {
 
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let bed = TestBed::with(settings).await;
-        let tenant = add_tenant(&bed.context).await;
+        let tenant = add_tenant(&bed.context, "acme").await;
         Self { bed, tenant }
+    }
+
+    /// Turns to another tenant of the same platform, which it makes.
+    pub(crate) async fn turn_to(&mut self, slug: &str) {
+        self.tenant = add_tenant(&self.bed.context, slug).await;
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -103,6 +108,23 @@ impl World {
             );
         }
         ids
+    }
+
+    /// Events and their deliveries as a crowd of requests would have written them, without a job in any queue.
+    pub(crate) async fn backlog(&self, count: usize, attempts: i32) {
+        self.execute(&format!(
+            "WITH made AS (
+                 INSERT INTO events (id, tenant_id, type, body, created_at)
+                 SELECT latchkey_uuid_v7(now()), '{tenant}', 'order.placed', '{{\"number\":' || n || '}}', now()
+                 FROM generate_series(1, {count}) AS n RETURNING id)
+             INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state, attempts,
+                                     next_attempt_at, sweep_at, created_at)
+             SELECT latchkey_uuid_v7(now()), '{tenant}', made.id, p.id, 'order.placed', 'pending', {attempts},
+                    now(), now(), now()
+             FROM made, webhook_endpoints p WHERE p.tenant_id = '{tenant}'",
+            tenant = self.tenant
+        ))
+        .await;
     }
 
     pub(crate) async fn deliveries(&self) -> Vec<Delivery> {
@@ -195,7 +217,7 @@ impl World {
     }
 }
 
-async fn add_tenant(context: &Context) -> TenantId {
+async fn add_tenant(context: &Context, slug: &str) -> TenantId {
     let now = context.clock.now();
     let id = TenantId(context.uuid(now));
     let tx = context
@@ -205,7 +227,7 @@ async fn add_tenant(context: &Context) -> TenantId {
         .unwrap();
     let row = tenant::ActiveModel {
         id: Set(id),
-        slug: Set("acme".to_owned()),
+        slug: Set(slug.to_owned()),
         name: Set("Acme".to_owned()),
         status: Set(TenantStatus::Active),
         settings: Set(json!({})),

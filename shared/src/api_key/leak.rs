@@ -14,6 +14,7 @@ use crate::{
     mail::{self, Letter, To},
     postgres::CrossTenant,
     principal::{Actor, Origin, Subject},
+    rbac,
     secret::Secret,
     tenant::{self, Tenant},
 };
@@ -84,7 +85,7 @@ async fn tell(change: &mut Change<'_>, key: &ApiKey, revoked: bool) -> Result<()
             .await?
             .into_iter()
             .collect(),
-        Subject::ServiceAccount(_) | Subject::Tenant => store::owners(&change.tx, change.tenant).await?,
+        Subject::ServiceAccount(_) | Subject::Tenant => rbac::owners(&change.tx, change.tenant).await?,
     };
     for person in &people {
         // Where keys are only told of, one can be reported as often as somebody likes.

@@ -11,12 +11,11 @@ use uuid::Uuid;
 
 use super::{Filter, KeyHash, KeyStatus, UsageHour, usage::Uses};
 use crate::{
-    entity::{UserStatus, api_key, api_key::Column, tenant, user},
+    entity::{api_key, api_key::Column, tenant, user},
     id::{ApiKeyId, TenantId, UserId},
     page::PageRequest,
     postgres::Tx,
     principal::Subject,
-    rbac::Builtin,
 };
 
 /// Of any tenant: a key names none.
@@ -316,19 +315,4 @@ pub(super) async fn mark_told(
 /// A user whose key it is.
 pub(super) async fn user(tx: &Tx, tenant: TenantId, id: UserId) -> Result<Option<user::Model>, DbErr> {
     crate::user::store::find(tx, tenant, id).await
-}
-
-/// The tenant's owners who can sign in; a tenant that has very many tells as many as help.
-pub(super) async fn owners(tx: &Tx, tenant: TenantId) -> Result<Vec<user::Model>, DbErr> {
-    let (owner, active) = (Builtin::Owner.as_str(), UserStatus::Active);
-    user::Model::find_by_statement(raw_sql!(
-        Postgres,
-        "SELECT u.* FROM roles r
-         JOIN role_assignments a ON a.tenant_id = r.tenant_id AND a.role_id = r.id
-         JOIN users u ON u.tenant_id = a.tenant_id AND u.id = a.user_id
-         WHERE r.tenant_id = {tenant} AND r.builtin AND r.name = {owner} AND u.status = {active}
-         ORDER BY u.id LIMIT 20"
-    ))
-    .all(tx)
-    .await
 }

@@ -231,6 +231,8 @@ pub struct Webhooks {
     pub jitter: f64,
     /// `timeout` of one call.
     pub timeout: Duration,
+    /// `disable_after`: an endpoint of which every call has failed for so long is turned off.
+    pub disable_after: Duration,
 }
 
 /// The worker process.
@@ -496,6 +498,7 @@ impl Webhooks {
             schedule: source.or("webhooks.schedule", schedule.map(Duration::from_secs).to_vec()),
             jitter: source.or("webhooks.jitter", 0.2),
             timeout: source.or("webhooks.timeout", Duration::from_secs(15)),
+            disable_after: source.or("webhooks.disable_after", Duration::from_hours(5 * 24)),
         }
     }
 }

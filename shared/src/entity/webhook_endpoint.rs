@@ -28,6 +28,8 @@ pub struct Model {
     pub enabled: bool,
     /// When it was not a person who turned it off.
     pub disabled_reason: Option<String>,
+    /// Since when every call has failed.
+    pub failing_since: Option<DateTimeUtc>,
     /// The signing secret.
     pub sealed_secret: Vec<u8>,
     /// When it was made.

@@ -70,6 +70,8 @@ kinds! {
     AccountDeleted "account_deleted"
     /// An API key was seen where it should not be.
     ApiKeyLeaked "api_key_leaked"
+    /// A webhook endpoint was turned off because of how it answered.
+    WebhookDisabled "webhook_disabled"
 }
 
 /// A value that a template may name: its name, and what it holds.
@@ -107,6 +109,8 @@ const COMMON: &[Variable] = &[
 
 const KEY: Variable = ("key", "The key's name, and as much of it as may be shown.");
 const KEY_STATE: Variable = ("key_state", "Whether the key was revoked, in words.");
+const ENDPOINT: Variable = ("endpoint", "The endpoint's host and path.");
+const REASON: Variable = ("reason", "What the endpoint did, in words.");
 const INVITER: Variable = ("inviter", "Who invites; empty where that was no person.");
 
 impl Kind {
@@ -137,7 +141,8 @@ impl Kind {
             | Self::RecoveryCodesReplaced
             | Self::RecoveryCodeUsed
             | Self::AccountDeleted
-            | Self::ApiKeyLeaked => false,
+            | Self::ApiKeyLeaked
+            | Self::WebhookDisabled => false,
         }
     }
 
@@ -149,9 +154,11 @@ impl Kind {
             Self::Invitation => "accept-invitation",
             Self::ResetPassword | Self::AccountCreated | Self::NewPasswordRequired => "reset-password",
             Self::AccountLocked => "unlock",
-            Self::AlreadyRegistered | Self::EmailChanged | Self::AccountDeleted | Self::ApiKeyLeaked => {
-                "login"
-            }
+            Self::AlreadyRegistered
+            | Self::EmailChanged
+            | Self::AccountDeleted
+            | Self::ApiKeyLeaked
+            | Self::WebhookDisabled => "login",
             Self::PasswordChanged
             | Self::PasswordReset
             | Self::EmailChangeRequested
@@ -167,6 +174,7 @@ impl Kind {
         let own: &[Variable] = match self {
             Self::Invitation => &[INVITER],
             Self::ApiKeyLeaked => &[KEY, KEY_STATE],
+            Self::WebhookDisabled => &[ENDPOINT, REASON],
             _ => &[],
         };
         COMMON.iter().chain(own).copied()

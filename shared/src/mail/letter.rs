@@ -72,6 +72,13 @@ pub enum Letter {
         /// Whether it was revoked.
         revoked: bool,
     },
+    /// See [`Kind::WebhookDisabled`].
+    WebhookDisabled {
+        /// Its host and path.
+        endpoint: String,
+        /// What it did, in words.
+        reason: &'static str,
+    },
 }
 
 impl Letter {
@@ -97,6 +104,7 @@ impl Letter {
             Self::RecoveryCodeUsed => Kind::RecoveryCodeUsed,
             Self::AccountDeleted => Kind::AccountDeleted,
             Self::ApiKeyLeaked { .. } => Kind::ApiKeyLeaked,
+            Self::WebhookDisabled { .. } => Kind::WebhookDisabled,
         }
     }
 
@@ -129,6 +137,10 @@ impl Letter {
                 key: "Nightly export (lk_live_…x7Qz)".to_owned(),
                 revoked: true,
             },
+            Kind::WebhookDisabled => Self::WebhookDisabled {
+                endpoint: "example.com/hooks".to_owned(),
+                reason: "every call has failed for days",
+            },
         }
     }
 
@@ -159,7 +171,8 @@ impl Letter {
             | Self::RecoveryCodesReplaced
             | Self::RecoveryCodeUsed
             | Self::AccountDeleted
-            | Self::ApiKeyLeaked { .. } => None,
+            | Self::ApiKeyLeaked { .. }
+            | Self::WebhookDisabled { .. } => None,
         }
     }
 

@@ -84,6 +84,10 @@ impl Values {
             values.insert("key", one_line(key));
             values.insert("key_state", state.to_owned());
         }
+        if let Letter::WebhookDisabled { endpoint, reason } = letter {
+            values.insert("endpoint", one_line(endpoint));
+            values.insert("reason", (*reason).to_owned());
+        }
         Self(values)
     }
 

@@ -483,6 +483,7 @@ pub const TABLES: &[Table] = &[
                     "header_names",
                     "enabled",
                     "disabled_reason",
+                    "failing_since",
                     "created_at",
                     "updated_at",
                     "deleted_at",

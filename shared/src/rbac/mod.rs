@@ -42,7 +42,7 @@ pub(crate) use self::{
 };
 use crate::{
     context::Change,
-    entity::role,
+    entity::{role, user},
     id::{RoleId, TenantId, UserId},
     permission::{CATALOGUE, Reach},
     postgres::Tx,
@@ -130,6 +130,11 @@ pub(crate) async fn assign(change: &Change<'_>, user: UserId, roles: &[RoleId]) 
     store::assign(&change.tx, change.tenant, user, roles, change.now)
         .await
         .map(drop)
+}
+
+/// The tenant's owners who can sign in, for what they must hear of; of very many as many as help.
+pub(crate) async fn owners(tx: &Tx, tenant: TenantId) -> Result<Vec<user::Model>, DbErr> {
+    store::owners(tx, tenant).await
 }
 
 fn is_platforms(permission: &str) -> bool {

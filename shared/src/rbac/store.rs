@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Builtin, name::RoleName};
 use crate::{
-    entity::{UserStatus, role, tenant},
+    entity::{UserStatus, role, tenant, user},
     id::{RoleId, TenantId, UserId},
     page::PageRequest,
     postgres::Tx,
@@ -351,4 +351,18 @@ pub(super) async fn touch_governing(
 #[derive(FromQueryResult)]
 struct Changed {
     id: Uuid,
+}
+
+pub(super) async fn owners(tx: &Tx, tenant: TenantId) -> Result<Vec<user::Model>, DbErr> {
+    let (owner, active) = (Builtin::Owner.as_str(), UserStatus::Active);
+    user::Model::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT u.* FROM roles r
+         JOIN role_assignments a ON a.tenant_id = r.tenant_id AND a.role_id = r.id
+         JOIN users u ON u.tenant_id = a.tenant_id AND u.id = a.user_id
+         WHERE r.tenant_id = {tenant} AND r.builtin AND r.name = {owner} AND u.status = {active}
+         ORDER BY u.id LIMIT 20"
+    ))
+    .all(tx)
+    .await
 }

@@ -25,8 +25,11 @@ pub struct Endpoint {
     pub header_names: Vec<String>,
     /// Whether events are sent to it.
     pub enabled: bool,
-    /// Why not, when it was not a person who turned it off: `gone` after the endpoint answered 410.
+    /// Why not, when it was not a person who turned it off: `gone` after the endpoint answered 410, `failing` after every
+    /// call failed for days.
     pub disabled_reason: Option<String>,
+    /// Since when every call has failed; nothing while calls succeed.
+    pub failing_since: Option<DateTime<Utc>>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -45,6 +48,7 @@ impl From<webhook_endpoint::Model> for Endpoint {
             sealed_headers: _,
             enabled,
             disabled_reason,
+            failing_since,
             sealed_secret: _,
             created_at,
             updated_at,
@@ -58,6 +62,7 @@ impl From<webhook_endpoint::Model> for Endpoint {
             header_names,
             enabled,
             disabled_reason,
+            failing_since,
             created_at,
             updated_at,
         }

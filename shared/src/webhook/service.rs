@@ -19,11 +19,11 @@ use crate::{
     crypto::seal::{SealBroken, seal},
     entity::webhook_endpoint,
     error::Internal,
-    id::{DeliveryId, EndpointId, EventId, TenantId},
+    id::{DeliveryId, EndpointId, EventId},
     outbox::{self, EventType, OwnEventType},
     page::{Page, PageRequest},
     permission::{Authorized, EventsPublish, WebhooksRead, WebhooksWrite},
-    principal::{Actor, Origin},
+    principal::Origin,
 };
 
 /// The most endpoints of a tenant. An event writes one delivery for each of them in its own transaction.
@@ -73,6 +73,7 @@ pub async fn create_endpoint(
         sealed_headers: Set(sealed_headers(context, id, &headers)?),
         enabled: Set(enabled),
         disabled_reason: Set(None),
+        failing_since: Set(None),
         sealed_secret: Set(seal(keys, id.0, secret.bytes(), &*context.random)?),
         created_at: Set(change.now),
         updated_at: Set(change.now),
@@ -163,6 +164,7 @@ pub async fn update_endpoint(
     }
     if enabled == Some(true) {
         row.disabled_reason = Set(None);
+        row.failing_since = Set(None);
     }
     row.updated_at = Set(change.now);
     let endpoint = Endpoint::from(row.update(&change.tx).await?);
@@ -204,26 +206,22 @@ pub async fn delete_endpoint(
     Ok(())
 }
 
-/// Turns an endpoint off because of how it answers: the worker's verb. Does nothing when it is off already.
+/// Turns an endpoint off because of how it answers; whether it was on.
 ///
 /// # Errors
 /// When the database does not answer; then nothing has happened.
-pub async fn disable_failing_endpoint(
-    context: &Context,
-    tenant: TenantId,
+pub(crate) async fn disable_failing(
+    change: &mut Change<'_>,
     id: EndpointId,
     url: &str,
     reason: &'static str,
-) -> std::result::Result<(), Internal> {
-    let origin = Origin::default();
-    let mut change = context.change(tenant, Actor::System, &origin).await?;
-    if !store::disable(tenant, &change.tx, id, reason, change.now).await? {
-        return Ok(());
+) -> std::result::Result<bool, Internal> {
+    if !store::disable(change.tenant, &change.tx, id, reason, change.now).await? {
+        return Ok(false);
     }
-    record(&change, "webhook_endpoint.disable", id, json!({"reason": reason})).await?;
-    turned_off(&mut change, url, id, Some(reason)).await?;
-    change.commit().await?;
-    Ok(())
+    record(change, "webhook_endpoint.disable", id, json!({"reason": reason})).await?;
+    turned_off(change, url, id, Some(reason)).await?;
+    Ok(true)
 }
 
 /// Publishes an event of the tenant's own.

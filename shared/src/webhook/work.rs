@@ -9,10 +9,11 @@
 //!
 //! Rows are locked in the order of their ids, here and in `store`, so that two batches never wait for each other in a circle.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, FromQueryResult, raw_sql};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -21,9 +22,8 @@ use crate::{
     config::KeyRing,
     context::Context,
     crypto::seal,
-    entity::attempt,
     error::Internal,
-    id::{AttemptId, DeliveryId, EndpointId, EventId, TenantId},
+    id::{DeliveryId, EndpointId, EventId, TenantId},
     postgres::CrossTenant,
 };
 
@@ -47,6 +47,8 @@ pub struct Claimed {
     pub attempts: i32,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// Until then nobody else calls.
+    pub lease_until: DateTime<Utc>,
     /// The event.
     pub event_id: EventId,
     /// The very text to sign and send.
@@ -55,6 +57,8 @@ pub struct Claimed {
     pub endpoint_id: EndpointId,
     /// Where it is.
     pub url: String,
+    /// Since when every call to it has failed.
+    pub failing_since: Option<DateTime<Utc>>,
     enabled: bool,
     sealed_secret: Vec<u8>,
     sealed_headers: Vec<u8>,
@@ -105,8 +109,8 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
          WHERE d.id = due.id
            AND e.tenant_id = d.tenant_id AND e.id = d.event_id
            AND p.tenant_id = d.tenant_id AND p.id = d.endpoint_id
-         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.created_at, d.event_id, e.body,
-                   d.endpoint_id, p.url, p.enabled, p.sealed_secret, p.sealed_headers"
+         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.created_at, d.sweep_at AS lease_until, d.event_id, e.body,
+                   d.endpoint_id, p.url, p.failing_since, p.enabled, p.sealed_secret, p.sealed_headers"
     ))
     .all(&tx)
     .await?;
@@ -180,98 +184,177 @@ pub struct Finished {
     pub observed: Observed,
 }
 
-#[derive(FromQueryResult)]
-struct Row {
-    id: DeliveryId,
-}
-
-/// Writes down calls that have ended, and what their deliveries become.
+/// Writes down calls that have ended, and what their deliveries become: one statement, whose text is the same for any
+/// number of them.
 ///
-/// The outcome of a claim that was lost meanwhile is kept as an attempt and changes nothing else.
+/// The outcome of a claim that was lost meanwhile is kept as an attempt and changes nothing else. A tenant that was
+/// deleted meanwhile has taken its deliveries along; there is nothing left to say of them.
 ///
 /// # Errors
 /// When the database does not answer; then nothing is written, and the deliveries are called again once their
 /// leases have ended.
-pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), DbErr> {
+pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Internal> {
     let now = context.clock.now();
     let ids: Vec<Uuid> = finished.iter().map(|call| call.id.0).collect();
-    let generations: Vec<i32> = finished.iter().map(|call| call.generation).collect();
-    let states: Vec<String> = finished.iter().map(|call| call.next.state().to_owned()).collect();
-    // Only a delivery that stays pending has a next time; an array has no gaps, so the others say now.
-    let times: Vec<DateTime<Utc>> = finished
-        .iter()
-        .map(|call| call.next.at().unwrap_or(now))
-        .collect();
+    let calls: Vec<Call<'_>> = finished.iter().map(|call| Call::of(context, call)).collect();
+    let calls = serde_json::to_string(&calls)?;
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
-    let locked = ids.clone();
-    let present: HashSet<DeliveryId> = Row::find_by_statement(raw_sql!(
+    tx.execute_raw(raw_sql!(
         Postgres,
-        "SELECT id FROM deliveries WHERE id = ANY({locked}) ORDER BY id FOR NO KEY UPDATE"
+        "WITH calls AS (
+             SELECT * FROM json_to_recordset({calls}::json) AS c (
+                 id uuid, delivery_id uuid, tenant_id uuid, generation integer, number integer, state text,
+                 next_at timestamptz, started_at timestamptz, duration_ms integer, outcome text, status smallint,
+                 error_class text, error_detail text, address text, response_headers jsonb, response_body text)),
+         held AS (
+             SELECT id FROM deliveries WHERE id = ANY({ids}) ORDER BY id FOR NO KEY UPDATE),
+         moved AS (
+             UPDATE deliveries d SET
+                 state = c.state,
+                 attempts = d.attempts + 1,
+                 next_attempt_at = c.next_at,
+                 sweep_at = coalesce(c.next_at, {now}),
+                 lease_until = NULL,
+                 finished_at = CASE WHEN c.next_at IS NULL THEN {now} END
+             FROM held, calls c
+             WHERE d.id = held.id AND c.delivery_id = held.id AND d.generation = c.generation
+               AND d.state || '' = 'pending')
+         INSERT INTO attempts (id, tenant_id, delivery_id, number, started_at, duration_ms, outcome, status,
+                               error_class, error_detail, address, response_headers, response_body)
+         SELECT c.id, c.tenant_id, c.delivery_id, c.number, c.started_at, c.duration_ms, c.outcome, c.status,
+                c.error_class, c.error_detail, c.address, c.response_headers, c.response_body
+         FROM calls c JOIN held ON held.id = c.delivery_id"
     ))
-    .all(&tx)
-    .await?
-    .into_iter()
-    .map(|row| row.id)
-    .collect();
-    Row::find_by_statement(raw_sql!(
-        Postgres,
-        "UPDATE deliveries d SET
-             state = o.state,
-             attempts = d.attempts + 1,
-             next_attempt_at = CASE WHEN o.state = 'pending' THEN o.at END,
-             sweep_at = o.at,
-             lease_until = NULL,
-             finished_at = CASE WHEN o.state = 'pending' THEN NULL ELSE {now} END
-         FROM unnest({ids}::uuid[], {generations}::integer[], {states}::text[], {times}::timestamptz[])
-              AS o (id, generation, state, at)
-         WHERE d.id = o.id AND d.generation = o.generation AND d.state || '' = 'pending'
-         RETURNING d.id"
-    ))
-    .all(&tx)
     .await?;
-    // A tenant that was deleted meanwhile has taken its deliveries along; there is nothing left to say of them.
-    let attempts: Vec<_> = finished
-        .iter()
-        .filter(|call| present.contains(&call.id))
-        .map(|call| attempt_row(context, call))
-        .collect();
-    if !attempts.is_empty() {
-        attempt::Entity::insert_many(attempts)
-            .exec_without_returning(&tx)
-            .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A call as the statement reads it.
+#[derive(Serialize)]
+struct Call<'a> {
+    id: Uuid,
+    delivery_id: Uuid,
+    tenant_id: Uuid,
+    generation: i32,
+    number: i32,
+    state: &'static str,
+    next_at: Option<DateTime<Utc>>,
+    started_at: DateTime<Utc>,
+    duration_ms: i32,
+    outcome: &'static str,
+    status: Option<u16>,
+    error_class: Option<&'static str>,
+    error_detail: Option<&'a str>,
+    address: Option<&'a str>,
+    response_headers: &'a Value,
+    response_body: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    fn of(context: &Context, call: &'a Finished) -> Self {
+        let Finished {
+            id,
+            tenant_id,
+            generation,
+            number,
+            next,
+            observed,
+        } = call;
+        let Observed {
+            started_at,
+            duration,
+            status,
+            error_class,
+            error_detail,
+            address,
+            response_headers,
+            response_body,
+        } = observed;
+        Self {
+            id: context.uuid(*started_at),
+            delivery_id: id.0,
+            tenant_id: tenant_id.0,
+            generation: *generation,
+            number: *number,
+            state: next.state(),
+            next_at: next.at(),
+            started_at: *started_at,
+            duration_ms: i32::try_from(duration.as_millis()).unwrap_or(i32::MAX),
+            outcome: if *next == Next::Succeeded {
+                SUCCEEDED
+            } else {
+                FAILED
+            },
+            status: *status,
+            error_class: *error_class,
+            error_detail: error_detail.as_deref(),
+            address: address.as_deref(),
+            response_headers,
+            response_body: response_body.as_deref(),
+        }
     }
+}
+
+/// A delivery that was claimed and not called.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenBack {
+    /// The delivery.
+    pub id: DeliveryId,
+    /// The claim that ends with this.
+    pub generation: i32,
+    /// When it is to be looked at again.
+    pub at: DateTime<Utc>,
+}
+
+/// Ends claims under which nobody was called. The attempts are not counted; each is due again at its time.
+///
+/// # Errors
+/// When the database does not answer; then the claims end with their leases.
+pub async fn give_back(context: &Context, back: &[GivenBack]) -> Result<(), DbErr> {
+    let ids: Vec<Uuid> = back.iter().map(|back| back.id.0).collect();
+    let (held, generations) = (
+        ids.clone(),
+        back.iter().map(|back| back.generation).collect::<Vec<i32>>(),
+    );
+    let times: Vec<DateTime<Utc>> = back.iter().map(|back| back.at).collect();
+    let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "WITH held AS (
+             SELECT id FROM deliveries WHERE id = ANY({held}) ORDER BY id FOR NO KEY UPDATE)
+         UPDATE deliveries d SET lease_until = NULL, next_attempt_at = b.at, sweep_at = b.at
+         FROM held, unnest({ids}::uuid[], {generations}::integer[], {times}::timestamptz[]) AS b (id, generation, at)
+         WHERE d.id = held.id AND b.id = held.id AND d.generation = b.generation AND d.state || '' = 'pending'"
+    ))
+    .await?;
     tx.commit().await
 }
 
-fn attempt_row(context: &Context, call: &Finished) -> attempt::ActiveModel {
-    let Finished {
-        id,
-        tenant_id,
-        generation: _,
-        number,
-        next,
-        observed,
-    } = call;
-    let outcome = if *next == Next::Succeeded {
-        SUCCEEDED
-    } else {
-        FAILED
-    };
-    attempt::ActiveModel {
-        id: Set(AttemptId(context.uuid(observed.started_at))),
-        tenant_id: Set(*tenant_id),
-        delivery_id: Set(*id),
-        number: Set(*number),
-        started_at: Set(observed.started_at),
-        duration_ms: Set(i32::try_from(observed.duration.as_millis()).unwrap_or(i32::MAX)),
-        outcome: Set(outcome.to_owned()),
-        status: Set(observed.status.and_then(|status| i16::try_from(status).ok())),
-        error_class: Set(observed.error_class.map(str::to_owned)),
-        error_detail: Set(observed.error_detail.clone()),
-        address: Set(observed.address.clone()),
-        response_headers: Set(observed.response_headers.clone()),
-        response_body: Set(observed.response_body.clone()),
-    }
+/// Notes that endpoints answer again, or that they have begun to fail. Of one that stands in both lists, one answer is
+/// enough. A row that somebody has in hand is left out: the next call says the same.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn note_endpoints(
+    context: &Context,
+    answering: Vec<Uuid>,
+    failing: Vec<Uuid>,
+) -> Result<(), DbErr> {
+    let now = context.clock.now();
+    let (again, begun) = (answering.clone(), failing);
+    let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "WITH changed AS (
+             SELECT id FROM webhook_endpoints
+             WHERE (id = ANY({again}) AND failing_since IS NOT NULL) OR (id = ANY({begun}) AND failing_since IS NULL)
+             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+         UPDATE webhook_endpoints p SET failing_since = CASE WHEN p.id = ANY({answering}) THEN NULL ELSE {now} END
+         FROM changed WHERE p.id = changed.id"
+    ))
+    .await?;
+    tx.commit().await
 }
 
 /// A delivery that is due and was not queued.

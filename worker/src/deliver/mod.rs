@@ -4,6 +4,7 @@
 //! attempt is due stands in PostgreSQL, never in a task that waits.
 
 mod call;
+mod gate;
 mod guard;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -11,12 +12,13 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use latchkey_shared::{
     batch::Batcher,
     context::Context,
+    id::EndpointId,
     queue::Job,
     random,
+    switch_off::{Offence, switch_off},
     webhook::{
-        self,
         retry::Schedule,
-        work::{self, Claimed, Finished, Next},
+        work::{self, Claimed, Finished, GivenBack, Next},
     },
 };
 use metrics::{counter, gauge, histogram};
@@ -26,6 +28,7 @@ use uuid::Uuid;
 pub use self::guard::{Lookup, SystemLookup};
 use self::{
     call::{Called, call},
+    gate::Gate,
     guard::Guard,
 };
 
@@ -38,6 +41,9 @@ const BATCH: usize = 256;
 /// slower, each being half as large.
 const PARALLELISM: usize = 1;
 
+/// A call begins only while its lease outlasts it by as much: machines' clocks differ.
+const LEASE_TO_SPARE: Duration = Duration::from_secs(2);
+
 /// Why deliveries could not be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("the HTTP client: {0}")]
@@ -49,9 +55,12 @@ pub(crate) struct Deliverer {
     context: Context,
     client: Client,
     guard: Guard,
+    gate: Gate,
     schedule: Arc<Schedule>,
     claims: Batcher<Uuid, Option<Claimed>>,
     records: Batcher<Finished, bool>,
+    returns: Batcher<GivenBack, ()>,
+    endpoints: Batcher<Standing, ()>,
 }
 
 impl Deliverer {
@@ -61,32 +70,71 @@ impl Deliverer {
         let guard = Guard::new(&settings.allowed_cidrs, lookup);
         let client = client(&guard, settings.timeout)?;
         let (claiming, recording) = (context.clone(), context.clone());
+        let (returning, noting) = (context.clone(), context.clone());
         let lease = crate::lease_for(settings.timeout);
         Ok(Self {
             context: context.clone(),
             client,
             guard,
+            gate: Gate::new(context.config.worker.concurrency),
             schedule: Arc::new(Schedule {
                 waits: settings.schedule.clone(),
                 jitter: settings.jitter,
             }),
             claims: Batcher::new(BATCH, PARALLELISM, move |ids| claim(claiming.clone(), ids, lease)),
             records: Batcher::new(BATCH, PARALLELISM, move |calls| record(recording.clone(), calls)),
+            returns: Batcher::new(BATCH, PARALLELISM, move |back| give_back(returning.clone(), back)),
+            endpoints: Batcher::new(BATCH, PARALLELISM, move |seen| note(noting.clone(), seen)),
         })
     }
 
     /// Claims the delivery, calls its endpoint and writes down what came of it; nothing at all, where it is not due
-    /// or another worker's.
+    /// or another worker's. Where it is not the endpoint's turn the delivery goes back to PostgreSQL.
     pub(crate) async fn handle(&self, job: Job) {
         let Some(Some(claimed)) = self.claims.submit(job.0).await else {
             return;
         };
-        let called = self.call(&claimed).await;
-        let finished = self.finished(&claimed, &called);
-        let recorded = self.records.submit(finished).await == Some(true);
-        if recorded && called.is_gone() {
-            self.disable(&claimed).await;
+        let pass = match self.gate.enter(claimed.tenant_id, claimed.endpoint_id).await {
+            Ok(pass) => pass,
+            Err(after) => return self.give_back(&claimed, "saturated", after).await,
+        };
+        // A process that was stopped, or waited for a database that was away, may wake up in another's lease.
+        let until_answered = self.context.config.webhooks.timeout + LEASE_TO_SPARE;
+        if self.context.clock.now() + until_answered > claimed.lease_until {
+            return self.give_back(&claimed, "late", Duration::ZERO).await;
         }
+        let called = self.call(&claimed).await;
+        pass.ended(called.observed.duration, called.observed.status.is_some());
+        let finished = self.finished(&claimed, &called);
+        if self.records.submit(finished).await == Some(true) {
+            self.judge(&claimed, &called).await;
+        }
+    }
+
+    /// What a call says of its endpoint. Should any of this fail, the endpoint's next call does it.
+    async fn judge(&self, claimed: &Claimed, called: &Called) {
+        let now = self.context.clock.now();
+        let failing_since = claimed.failing_since;
+        if called.is_gone() {
+            self.switch_off(claimed, Offence::Gone).await;
+        } else if called.succeeded() == failing_since.is_some() {
+            let (endpoint, answers) = (claimed.endpoint_id, called.succeeded());
+            self.endpoints.submit(Standing { endpoint, answers }).await;
+        } else if failing_since.is_some_and(|since| since + self.context.config.webhooks.disable_after <= now)
+        {
+            self.switch_off(claimed, Offence::Failing).await;
+        }
+    }
+
+    /// Lets go of a delivery that was not called, to be found again after a while.
+    async fn give_back(&self, claimed: &Claimed, why: &'static str, after: Duration) {
+        counter!("latchkey_delivery_returns_total", "reason" => why).increment(1);
+        let back = GivenBack {
+            id: claimed.id,
+            generation: claimed.generation,
+            at: self.context.clock.now() + after,
+        };
+        self.returns.submit(back).await;
     }
 
     async fn call(&self, claimed: &Claimed) -> Called {
@@ -132,20 +180,25 @@ impl Deliverer {
         }
     }
 
-    /// Should this fail, the endpoint's next 410 does it.
-    async fn disable(&self, claimed: &Claimed) {
+    async fn switch_off(&self, claimed: &Claimed, offence: Offence) {
         let Claimed {
             tenant_id,
             endpoint_id,
             url,
             ..
         } = claimed;
-        let disabled =
-            webhook::disable_failing_endpoint(&self.context, *tenant_id, *endpoint_id, url, "gone").await;
-        if let Err(error) = disabled {
-            tracing::warn!(endpoint = %endpoint_id, %error, "an endpoint that answered 410 was not turned off");
+        let done = switch_off(&self.context, *tenant_id, *endpoint_id, url, offence).await;
+        if let Err(error) = done {
+            tracing::warn!(endpoint = %endpoint_id, ?offence, %error, "an endpoint was not turned off");
         }
     }
+}
+
+/// Whether an endpoint has begun to fail, or answers again.
+#[derive(Clone, Copy)]
+struct Standing {
+    endpoint: EndpointId,
+    answers: bool,
 }
 
 fn client(guard: &Guard, timeout: Duration) -> reqwest::Result<Client> {
@@ -181,4 +234,20 @@ async fn record(context: Context, calls: Vec<Finished>) -> Vec<bool> {
         tracing::warn!(calls = calls.len(), %error, "calls were not recorded; they are made again when their leases end");
     }
     vec![recorded.is_ok(); calls.len()]
+}
+
+async fn give_back(context: Context, back: Vec<GivenBack>) -> Vec<()> {
+    if let Err(error) = work::give_back(&context, &back).await {
+        tracing::warn!(deliveries = back.len(), %error, "deliveries were not given back; their leases end");
+    }
+    vec![(); back.len()]
+}
+
+async fn note(context: Context, seen: Vec<Standing>) -> Vec<()> {
+    let (answering, failing): (Vec<_>, Vec<_>) = seen.iter().partition(|seen| seen.answers);
+    let ids = |seen: Vec<Standing>| seen.into_iter().map(|seen| seen.endpoint.0).collect();
+    if let Err(error) = work::note_endpoints(&context, ids(answering), ids(failing)).await {
+        tracing::warn!(%error, "how endpoints stand is noted with their next calls");
+    }
+    vec![(); seen.len()]
 }

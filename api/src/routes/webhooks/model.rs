@@ -119,6 +119,9 @@ pub(super) struct EndpointView {
     /// Why it is off, when it was not a person who turned it off.
     #[oai(skip_serializing_if_is_none = false)]
     disabled_reason: Option<String>,
+    /// Since when every call has failed; null while calls succeed.
+    #[oai(skip_serializing_if_is_none = false)]
+    failing_since: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -133,6 +136,7 @@ impl From<Endpoint> for EndpointView {
             header_names,
             enabled,
             disabled_reason,
+            failing_since,
             created_at,
             updated_at,
         } = endpoint;
@@ -144,6 +148,7 @@ impl From<Endpoint> for EndpointView {
             header_names,
             enabled,
             disabled_reason,
+            failing_since: failing_since.map(Timestamp::from),
             created_at: created_at.into(),
             updated_at: updated_at.into(),
         }

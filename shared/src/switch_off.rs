@@ -1,0 +1,77 @@
+//! Endpoints that are turned off because of how they answer, and whoever has to hear of it: the tenant's other
+//! endpoints by an event, its owners by mail.
+
+use crate::{
+    context::Context,
+    error::Internal,
+    id::{EndpointId, TenantId},
+    mail::{self, Letter, To},
+    principal::{Actor, Origin},
+    rbac,
+    tenant::{self, Tenant},
+    webhook,
+};
+
+/// What an endpoint did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offence {
+    /// It answered 410.
+    Gone,
+    /// Every call has failed for as long as `webhooks.disable_after` allows.
+    Failing,
+}
+
+impl Offence {
+    /// The word in `disabled_reason`, in the event and in the audit trail.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+        }
+    }
+
+    const fn in_words(self) -> &'static str {
+        match self {
+            Self::Gone => "it answered that it is gone (410)",
+            Self::Failing => "every call has failed for days",
+        }
+    }
+}
+
+/// Turns the endpoint off, cancels what waits for it and tells of it, all in one transaction. Does nothing when it is off
+/// already.
+///
+/// # Errors
+/// When the database does not answer; then nothing has happened.
+pub async fn switch_off(
+    context: &Context,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    url: &str,
+    offence: Offence,
+) -> Result<(), Internal> {
+    let origin = Origin::default();
+    let mut change = context.change(tenant, Actor::System, &origin).await?;
+    if !webhook::disable_failing(&mut change, endpoint, url, offence.as_str()).await? {
+        return Ok(());
+    }
+    if let Some(row) = tenant::store::find(&change.tx, tenant).await? {
+        let tenant = Tenant::try_from(row)?;
+        for owner in rbac::owners(&change.tx, tenant.id).await? {
+            let letter = Letter::WebhookDisabled {
+                endpoint: name_of(url),
+                reason: offence.in_words(),
+            };
+            mail::queue(&mut change, tenant.brand(), To::user(&owner), letter).await?;
+        }
+    }
+    change.commit().await?;
+    Ok(())
+}
+
+/// Its host and path: queries often hold tokens, and a mail program would make a link of the rest.
+fn name_of(url: &str) -> String {
+    let whole = url.split(['?', '#']).next().unwrap_or_default();
+    whole.split_once("://").map_or(whole, |(_, rest)| rest).to_owned()
+}

@@ -1,0 +1,449 @@
+//! Who may be called now. No endpoint and no tenant holds more of the worker than its share.
+//!
+//! An endpoint has a window of calls at once, as TCP has for a path that it does not know: small at first, wider by one
+//! with each answer that comes soon, half as wide after each call that takes long. What does not answer at all is called
+//! by one at a time in the end, and after several such calls in a row not at all for a pause: the circuit is open.
+//! All endpoints of a tenant together hold half of the worker's slots at most.
+//!
+//! Whoever finds the window full waits a moment for a call to end, as long as no more wait than are called: an endpoint
+//! that answers at once keeps its calls coming. Anyone else is told when to come back. The turns are handed out at the
+//! pace that the endpoint keeps, so that a backlog does not come back all at once.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use latchkey_shared::id::{EndpointId, TenantId};
+use metrics::counter;
+use tokio::{sync::oneshot, time::timeout};
+
+/// Calls at once to an endpoint of which nothing is known, and to one that answers slowly.
+const FIRST_WINDOW: usize = 8;
+/// An answer that takes longer holds a slot that others want.
+const SLOW: Duration = Duration::from_secs(1);
+/// So long somebody waits for a call to end.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// The soonest and the latest that a delivery comes back.
+const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
+/// So many slow calls in a row without an answer open the circuit.
+const OPENING: u32 = 5;
+/// The first pause of an open circuit; each further call without an answer doubles it, up to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+/// Endpoints that nobody has asked for since are forgotten when that many are known.
+const KNOWN: usize = 10_000;
+const FORGET: Duration = Duration::from_mins(10);
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Gate(Arc<Shared>);
+
+struct Shared {
+    /// Calls at once, of one endpoint and of one tenant.
+    share: usize,
+    tenants: Mutex<HashMap<TenantId, Tenant>>,
+}
+
+#[derive(Default)]
+struct Tenant {
+    calls: usize,
+    endpoints: HashMap<EndpointId, Endpoint>,
+    waiting: VecDeque<(EndpointId, oneshot::Sender<()>)>,
+}
+
+struct Endpoint {
+    window: usize,
+    calls: usize,
+    waiting: usize,
+    /// How long a call takes, roughly.
+    pace: Duration,
+    /// When the last of those who were told to come back has its turn.
+    last_turn: Instant,
+    /// Slow calls without an answer since the last answer.
+    unanswered: u32,
+    /// While the circuit is open.
+    open_until: Option<Instant>,
+    asked_at: Instant,
+}
+
+/// A call that may be made now. Its slot is free again when this is dropped.
+pub(super) struct Pass {
+    gate: Gate,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    ended: Option<Ended>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy)]
+struct Ended {
+    took: Duration,
+    answered: bool,
+}
+
+enum Asked {
+    Go,
+    Wait(oneshot::Receiver<()>),
+    Back(Duration),
+}
+
+impl Gate {
+    /// Of a worker that makes so many calls at once.
+    pub(super) fn new(slots: usize) -> Self {
+        Self(Arc::new(Shared {
+            share: slots.div_ceil(2).max(1),
+            tenants: Mutex::default(),
+        }))
+    }
+
+    /// Lets a call pass, or says after how long to ask again.
+    pub(super) async fn enter(&self, tenant: TenantId, endpoint: EndpointId) -> Result<Pass, Duration> {
+        let asked = self.ask(tenant, endpoint, Instant::now());
+        let told = match asked {
+            Asked::Go => return Ok(self.pass(tenant, endpoint)),
+            Asked::Back(after) => return Err(after),
+            Asked::Wait(told) => told,
+        };
+        let mut waiting = Waiting {
+            gate: self,
+            tenant,
+            endpoint,
+            told,
+        };
+        if timeout(PATIENCE, &mut waiting.told)
+            .await
+            .is_ok_and(|told| told.is_ok())
+        {
+            return Ok(self.pass(tenant, endpoint));
+        }
+        drop(waiting);
+        let mut tenants = self.tenants();
+        let known = tenants
+            .entry(tenant)
+            .or_default()
+            .endpoint(endpoint, Instant::now());
+        Err(known.turn(Instant::now()))
+    }
+
+    fn pass(&self, tenant: TenantId, endpoint: EndpointId) -> Pass {
+        Pass {
+            gate: self.clone(),
+            tenant,
+            endpoint,
+            ended: None,
+        }
+    }
+
+    fn ask(&self, tenant: TenantId, endpoint: EndpointId, now: Instant) -> Asked {
+        let share = self.0.share;
+        let mut tenants = self.tenants();
+        if tenants.len() > KNOWN {
+            tenants.retain(|_, tenant| tenant.is_busy() || tenant.was_asked_since(now, FORGET));
+        }
+        let tenant = tenants.entry(tenant).or_default();
+        tenant.forget(now);
+        let free = tenant.calls < share;
+        let known = tenant.endpoint(endpoint, now);
+        if free && known.has_room(now) {
+            known.calls += 1;
+            tenant.calls += 1;
+            return Asked::Go;
+        }
+        if known.is_open(now) || known.waiting >= known.window {
+            return Asked::Back(known.turn(now));
+        }
+        known.waiting += 1;
+        let (tell, told) = oneshot::channel();
+        tenant.waiting.push_back((endpoint, tell));
+        Asked::Wait(told)
+    }
+
+    fn leave(&self, tenant: TenantId, endpoint: EndpointId, ended: Option<Ended>) {
+        let (share, now) = (self.0.share, Instant::now());
+        let mut tenants = self.tenants();
+        let Some(tenant) = tenants.get_mut(&tenant) else {
+            return;
+        };
+        tenant.calls = tenant.calls.saturating_sub(1);
+        let known = tenant.endpoint(endpoint, now);
+        known.calls = known.calls.saturating_sub(1);
+        if let Some(ended) = ended {
+            known.learn(ended, share, now);
+        }
+        tenant.call_next(share, now);
+    }
+
+    // Nothing under the lock panics, and every state of it is a valid one.
+    fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {
+        self.0.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody's place among those who wait, given up when dropped.
+struct Waiting<'a> {
+    gate: &'a Gate,
+    tenant: TenantId,
+    endpoint: EndpointId,
+    told: oneshot::Receiver<()>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.told.close();
+        if self.told.try_recv().is_ok() {
+            // Told at the last moment, and nobody heard it: the slot is the next one's.
+            self.gate.leave(self.tenant, self.endpoint, None);
+        } else if let Some(tenant) = self.gate.tenants().get_mut(&self.tenant) {
+            tenant.call_next(self.gate.0.share, Instant::now());
+        }
+    }
+}
+
+impl Pass {
+    /// The call has ended, and how.
+    pub(super) fn ended(mut self, took: Duration, answered: bool) {
+        self.ended = Some(Ended { took, answered });
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.gate.leave(self.tenant, self.endpoint, self.ended);
+    }
+}
+
+impl Tenant {
+    fn endpoint(&mut self, id: EndpointId, now: Instant) -> &mut Endpoint {
+        let endpoint = self.endpoints.entry(id).or_insert_with(|| Endpoint::new(now));
+        endpoint.asked_at = now;
+        endpoint
+    }
+
+    /// Hands free slots to those who wait, the first first.
+    fn call_next(&mut self, share: usize, now: Instant) {
+        let mut still = VecDeque::new();
+        while let Some((id, tell)) = self.waiting.pop_front() {
+            let has_room = self.calls < share && self.endpoint(id, now).has_room(now);
+            if !has_room && !tell.is_closed() {
+                still.push_back((id, tell));
+                continue;
+            }
+            let known = self.endpoint(id, now);
+            known.waiting = known.waiting.saturating_sub(1);
+            if has_room && tell.send(()).is_ok() {
+                self.endpoint(id, now).calls += 1;
+                self.calls += 1;
+            }
+        }
+        self.waiting = still;
+    }
+
+    fn is_busy(&self) -> bool {
+        self.calls > 0 || !self.waiting.is_empty()
+    }
+
+    fn was_asked_since(&self, now: Instant, since: Duration) -> bool {
+        self.endpoints
+            .values()
+            .any(|known| now.duration_since(known.asked_at) < since)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        if self.endpoints.len() > KNOWN {
+            self.endpoints.retain(|_, known| {
+                known.calls + known.waiting > 0 || now.duration_since(known.asked_at) < FORGET
+            });
+        }
+    }
+}
+
+impl Endpoint {
+    fn new(now: Instant) -> Self {
+        Self {
+            window: FIRST_WINDOW,
+            calls: 0,
+            waiting: 0,
+            pace: SLOW,
+            last_turn: now,
+            unanswered: 0,
+            open_until: None,
+            asked_at: now,
+        }
+    }
+
+    fn is_open(&self, now: Instant) -> bool {
+        self.open_until.is_some_and(|until| until > now)
+    }
+
+    fn has_room(&self, now: Instant) -> bool {
+        // After the pause one call shows whether the endpoint is back.
+        let probing = self.open_until.is_some();
+        !self.is_open(now) && self.calls < if probing { 1 } else { self.window }
+    }
+
+    /// Hands out a turn to come back, behind all that were handed out before.
+    fn turn(&mut self, now: Instant) -> Duration {
+        let step = self.pace / u32::try_from(self.window).unwrap_or(u32::MAX).max(1);
+        let from = self.last_turn.max(now).max(self.open_until.unwrap_or(now));
+        // Not for ever: what was learnt may be wrong by then.
+        self.last_turn = (from + step).min(now + BACK.1);
+        (self.last_turn - now).max(BACK.0)
+    }
+
+    fn learn(&mut self, ended: Ended, share: usize, now: Instant) {
+        let Ended { took, answered } = ended;
+        self.pace = (self.pace * 3 + took) / 4;
+        if took < SLOW {
+            // Refused at once, too, costs nobody anything.
+            self.window = (self.window + 1).min(share);
+        } else if answered {
+            self.window = (self.window / 2).max(FIRST_WINDOW.min(share));
+        } else {
+            self.window = (self.window / 2).max(1);
+        }
+        if answered || took < SLOW {
+            self.unanswered = 0;
+            self.open_until = None;
+            return;
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        if let Some(more) = self.unanswered.checked_sub(OPENING) {
+            let pause = PAUSE.0.saturating_mul(1 << more.min(10)).min(PAUSE.1);
+            self.open_until = Some(now + pause);
+            counter!("latchkey_delivery_circuits_opened_total").increment(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(5);
+    const LATE: Duration = Duration::from_secs(15);
+
+    fn ids(tenant: u128, endpoint: u128) -> (TenantId, EndpointId) {
+        (
+            TenantId(Uuid::from_u128(tenant)),
+            EndpointId(Uuid::from_u128(endpoint)),
+        )
+    }
+
+    fn go(gate: &Gate, (tenant, endpoint): (TenantId, EndpointId)) -> Option<Pass> {
+        match gate.ask(tenant, endpoint, Instant::now()) {
+            Asked::Go => Some(gate.pass(tenant, endpoint)),
+            Asked::Back(_) => None,
+            Asked::Wait(told) => {
+                drop(Waiting {
+                    gate,
+                    tenant,
+                    endpoint,
+                    told,
+                });
+                None
+            }
+        }
+    }
+
+    fn fill(gate: &Gate, of: (TenantId, EndpointId)) -> Vec<Pass> {
+        std::iter::from_fn(|| go(gate, of)).collect()
+    }
+
+    #[test]
+    fn an_unknown_endpoint_gets_few_calls_at_once_and_a_prompt_one_up_to_its_share() {
+        let (gate, one) = (Gate::new(128), ids(1, 1));
+        assert_eq!(fill(&gate, one).len(), FIRST_WINDOW);
+        for _ in 0..200 {
+            go(&gate, one).unwrap().ended(SOON, true);
+        }
+        assert_eq!(fill(&gate, one).len(), 64);
+    }
+
+    #[test]
+    fn an_endpoint_that_hangs_is_called_by_one_and_then_by_none_for_a_while() {
+        let (gate, one) = (Gate::new(128), ids(1, 1));
+        for pass in fill(&gate, one) {
+            pass.ended(LATE, false);
+        }
+        assert!(go(&gate, one).is_none(), "the circuit is open");
+        let (tenant, endpoint) = one;
+        let later = Instant::now() + PAUSE.1;
+        assert!(matches!(gate.ask(tenant, endpoint, later), Asked::Go), "a probe");
+        assert!(
+            !matches!(gate.ask(tenant, endpoint, later), Asked::Go),
+            "one alone"
+        );
+        gate.pass(tenant, endpoint).ended(SOON, true);
+        assert!(go(&gate, one).is_some(), "an answer closes it");
+    }
+
+    #[test]
+    fn an_endpoint_that_answers_slowly_keeps_what_a_new_one_has() {
+        let (gate, one) = (Gate::new(128), ids(1, 1));
+        for _ in 0..20 {
+            go(&gate, one).unwrap().ended(LATE, true);
+        }
+        assert_eq!(fill(&gate, one).len(), FIRST_WINDOW);
+    }
+
+    #[test]
+    fn all_endpoints_of_a_tenant_leave_half_of_the_slots_to_others() {
+        let gate = Gate::new(64);
+        let hogged: Vec<Pass> = (0..100).flat_map(|n| fill(&gate, ids(1, n))).collect();
+        assert_eq!(hogged.len(), 32);
+        assert!(go(&gate, ids(2, 1)).is_some());
+    }
+
+    #[test]
+    fn who_comes_back_comes_back_one_after_the_other() {
+        let (gate, (tenant, endpoint)) = (Gate::new(128), ids(1, 1));
+        let _calls = fill(&gate, (tenant, endpoint));
+        let now = Instant::now();
+        let mut asked = (0..5000).map(|_| gate.ask(tenant, endpoint, now));
+        let waiting: Vec<_> = asked.by_ref().take(FIRST_WINDOW).collect();
+        assert!(waiting.iter().all(|asked| matches!(asked, Asked::Wait(_))));
+        let turns: Vec<Duration> = asked
+            .map(|asked| match asked {
+                Asked::Back(after) => after,
+                _ => panic!("the window is full"),
+            })
+            .collect();
+        assert!(turns.is_sorted());
+        assert_eq!((turns[0], *turns.last().unwrap()), BACK);
+        let in_the_second_minute = |turn: &&Duration| (60..120).contains(&turn.as_secs());
+        let few = turns.iter().filter(in_the_second_minute).count();
+        assert!((400..=500).contains(&few), "{few}");
+    }
+
+    #[tokio::test]
+    async fn a_slot_goes_to_who_waits_and_is_lost_by_nobody() {
+        let (gate, (tenant, endpoint)) = (Gate::new(16), ids(1, 1));
+        let mut calls = fill(&gate, (tenant, endpoint));
+        let waits = gate.enter(tenant, endpoint);
+        let ends = async {
+            tokio::task::yield_now().await;
+            drop(calls.pop());
+        };
+        let (entered, ()) = tokio::join!(waits, ends);
+        calls.push(entered.ok().expect("the slot that became free"));
+        // In vain, and whoever gives up leaves no trace.
+        assert!(gate.enter(tenant, endpoint).await.is_err());
+        drop(calls);
+        assert_eq!(fill(&gate, (tenant, endpoint)).len(), FIRST_WINDOW);
+    }
+
+    #[tokio::test]
+    async fn who_is_dropped_while_it_waits_gives_its_slot_away() {
+        let (gate, (tenant, endpoint)) = (Gate::new(16), ids(1, 1));
+        let mut calls = fill(&gate, (tenant, endpoint));
+        {
+            let mut waits = std::pin::pin!(gate.enter(tenant, endpoint));
+            assert!(futures::poll!(waits.as_mut()).is_pending());
+            drop(calls.pop());
+        }
+        assert!(go(&gate, (tenant, endpoint)).is_some());
+    }
+}

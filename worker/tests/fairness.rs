@@ -1,0 +1,74 @@
+//! No endpoint and no tenant makes the others wait.
+
+use std::time::{Duration, Instant};
+
+use latchkey_shared::entity::DeliveryState;
+use latchkey_testing::{Answer, Prove, RealProcess, Receiver};
+use serde_json::json;
+
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prove_fairness_an_endpoint_that_hangs_moves_no_other_tenants_deliveries() {
+    let (hung, events) = Prove::size((500, 50), (5_000, 1_000));
+    let mut world = World::new().await;
+    let hanging = Receiver::slow(Duration::from_secs(15)).await;
+    world.endpoint(&hanging.url("/")).await;
+    world.backlog(hung, 0).await;
+    world.turn_to("bravo").await;
+    let receiver = Receiver::start().await;
+    world.endpoint(&receiver.url("/")).await;
+    let mut worker = RealProcess::worker(&world.bed).await;
+    hanging.next().await;
+    let mut waits = Vec::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    for number in 0..events {
+        ticks.tick().await;
+        world.publish("order.placed", json!({ "number": number })).await;
+        let committed = Instant::now();
+        waits.push(receiver.next().await.at.saturating_duration_since(committed));
+    }
+    let called = hanging.most_at_once();
+    worker.kill().await;
+    waits.sort();
+    let (median, tail) = (waits[events / 2], waits[events * 99 / 100]);
+    println!(
+        "beside {hung} deliveries to an endpoint that hangs, {called} of them at once: {events} events from commit to \
+         receipt: p50 {median:.2?}, p99 {tail:.2?}"
+    );
+    assert!(tail < Duration::from_secs(1), "{tail:?}");
+    assert!(
+        called <= 8,
+        "{called} calls at once to an endpoint that has answered none"
+    );
+}
+
+#[tokio::test]
+async fn what_had_to_wait_for_its_turn_has_lost_no_attempt() {
+    let world = World::with(&[("webhooks.timeout", "0.5")]).await;
+    let receiver = Receiver::start().await;
+    world.endpoint(&receiver.url("/")).await;
+    receiver.answer(std::iter::repeat_n(Answer::Silence, 8));
+    world.backlog(40, 0).await;
+    let worker = world.worker().await;
+    let deadline = Instant::now() + crate::world::DEADLINE;
+    let waiting = "SELECT count(*) FROM deliveries WHERE state = 'pending' AND attempts = 0";
+    let held = "SELECT count(*) FROM deliveries WHERE lease_until IS NOT NULL AND state = 'pending'";
+    while world.count(waiting).await > 0 {
+        assert!(Instant::now() < deadline);
+        if world.count(held).await == 0 {
+            world.advance(10);
+        }
+        tokio::task::yield_now().await;
+    }
+    worker.stop().await;
+    let deliveries = world.deliveries().await;
+    let done = deliveries
+        .iter()
+        .filter(|delivery| delivery.state == DeliveryState::Succeeded)
+        .count();
+    assert!(done >= 32, "{done}");
+    let counted = "SELECT count(*) FROM deliveries d
+                   WHERE attempts <> (SELECT count(*) FROM attempts a WHERE a.delivery_id = d.id)";
+    assert_eq!(world.count(counted).await, 0);
+}
