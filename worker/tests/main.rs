@@ -13,5 +13,6 @@ mod healing;
 mod mailing;
 mod process;
 mod prove_backlog;
+mod sealing;
 mod tenants;
 mod world;
