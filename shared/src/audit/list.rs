@@ -1,13 +1,13 @@
 //! Reading the trail of one's own tenant.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Outcome, Record, record, store};
 use crate::{
     context::Context,
-    entity::audit_event,
+    entity::audit_event::Model as AuditEvent,
     error::Internal,
     id::AuditId,
     page::{Page, PageRequest},
@@ -17,33 +17,6 @@ use crate::{
 
 /// So many rows of an export are in memory at a time.
 const PAGE: u32 = 500;
-
-/// A row of the trail.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AuditEvent {
-    /// Its id.
-    pub id: AuditId,
-    /// `user`, `api_key`, `anonymous` or `system`.
-    pub actor_kind: String,
-    /// Who did it.
-    pub actor_id: Option<Uuid>,
-    /// What was done.
-    pub action: String,
-    /// To what kind of thing.
-    pub target_kind: Option<String>,
-    /// To which.
-    pub target_id: Option<Uuid>,
-    /// `success` or `failure`.
-    pub outcome: String,
-    /// The request.
-    pub request_id: Option<String>,
-    /// Where it came from.
-    pub address: Option<String>,
-    /// What else is worth knowing.
-    pub detail: Map<String, Value>,
-    /// When it was done.
-    pub created_at: DateTime<Utc>,
-}
 
 /// Which rows of the trail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,44 +33,6 @@ pub struct AuditFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
-impl From<audit_event::Model> for AuditEvent {
-    fn from(row: audit_event::Model) -> Self {
-        let audit_event::Model {
-            id,
-            tenant_id: _,
-            created_at,
-            actor_kind,
-            actor_id,
-            action,
-            target_kind,
-            target_id,
-            outcome,
-            request_id,
-            address,
-            detail,
-            mac: _,
-            mac_key: _,
-        } = row;
-        let detail = match detail {
-            Value::Object(fields) => fields,
-            other => [("value".to_owned(), other)].into_iter().collect(),
-        };
-        Self {
-            id,
-            actor_kind,
-            actor_id,
-            action,
-            target_kind,
-            target_id,
-            outcome,
-            request_id,
-            address,
-            detail,
-            created_at,
-        }
-    }
-}
-
 /// A page of the rows that pass the filter, newest first.
 ///
 /// # Errors
@@ -111,7 +46,7 @@ pub async fn list(
     let tenant = caller.principal().tenant;
     let tx = context.postgres.tenant(tenant).await?;
     let rows = store::page(&tx, tenant, filter, page).await?;
-    Ok(Page::cut(rows, page, |row| row.id.0).map(AuditEvent::from))
+    Ok(Page::cut(rows, page, |row| row.id.0))
 }
 
 /// Writes down that the trail is taken. Whoever calls goes on with [`export_page`].
@@ -152,6 +87,5 @@ pub async fn export_page(
         limit: PAGE,
         before: before.map(|id| id.0),
     };
-    let rows = store::page(&tx, tenant, filter, page).await?;
-    Ok(rows.into_iter().map(AuditEvent::from).collect())
+    Ok(store::page(&tx, tenant, filter, page).await?)
 }

@@ -24,11 +24,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 pub use self::{
-    list::{AuditEvent, AuditFilter, begin_export, export_page, list},
+    list::{AuditFilter, begin_export, export_page, list},
     seal::{Sealed, Waiting, seal, waiting},
     verify::{Report, Verification},
     walk::{Fault, Verdict},
 };
+pub use crate::entity::audit_event::Model as AuditEvent;
 use crate::{context::Change, entity::audit_event, id::AuditId, principal::Actor};
 
 /// How it ended.

@@ -2,6 +2,7 @@
 
 use latchkey_shared::audit::AuditEvent;
 use poem_openapi::Object;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{json_object::JsonObject, time::Timestamp};
@@ -40,6 +41,9 @@ impl From<AuditEvent> for AuditEventView {
     fn from(event: AuditEvent) -> Self {
         let AuditEvent {
             id,
+            tenant_id: _,
+            mac: _,
+            mac_key: _,
             actor_kind,
             actor_id,
             action,
@@ -51,6 +55,11 @@ impl From<AuditEvent> for AuditEventView {
             detail,
             created_at,
         } = event;
+        // Only ever objects, but for what somebody else has put there.
+        let detail = match detail {
+            Value::Object(fields) => fields,
+            other => [("value".to_owned(), other)].into_iter().collect(),
+        };
         Self {
             id: id.0,
             actor_kind,
