@@ -111,7 +111,9 @@ const TAMPERINGS: &[(&str, &str)] = &[
     ("UPDATE audit_chains SET length = 9 WHERE tenant_id = '{t}'", "the end of the chain"),
     ("UPDATE audit_chains SET mac = (SELECT mac FROM audit_chains WHERE tenant_id = '{o}') WHERE tenant_id = '{t}'",
      "the end of the chain"),
-    ("UPDATE audit_seals SET audit_id = CASE seq WHEN 4 THEN @5 ELSE @4 END WHERE tenant_id = '{t}' AND seq IN (4, 5)",
+    ("UPDATE audit_seals SET seq = 1000 WHERE tenant_id = '{t}' AND seq = 4;
+          UPDATE audit_seals SET seq = 4 WHERE tenant_id = '{t}' AND seq = 5;
+          UPDATE audit_seals SET seq = 5 WHERE tenant_id = '{t}' AND seq = 1000",
      "the seal at 4, of row"),
     ("UPDATE audit_seals SET hash = sha256(hash) WHERE tenant_id = '{t}' AND seq = 10", "the seal at 10, of row"),
     ("UPDATE audit_seals SET sealed_at = sealed_at - interval '1 day' WHERE tenant_id = '{t}' AND seq = 4",

@@ -2,9 +2,9 @@
 //!
 //! Rows are only ever added. The application's role cannot change or remove one, and `detail` holds nothing
 //! that is secret. Each carries a keyed hash of what it says, so that a row by anybody else is told from ours. A
-//! worker then [`seal`]s it: appends it to its tenant's chain, in which every link holds the one before. What was
-//! changed, taken out, put in or moved since then shows when the chain is [`verify`]ed, to whoever has the keys; the
-//! database alone, all of it, is not enough to hide it.
+//! worker then seals it ([`seal()`]): appends it to its tenant's chain, in which every link holds the one before. What
+//! was changed, taken out, put in or moved since then shows in a [`Verification`], to whoever has the keys; the database
+//! alone, all of it, is not enough to hide it.
 //!
 //! A row is *written* with its change, *waiting* until a worker has seen it, and *sealed* for good. What cannot be told
 //! from the database alone is that all of it was set back to how it once stood: for that, the length and the last hash
