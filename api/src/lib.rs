@@ -17,3 +17,4 @@ pub mod routes;
 pub mod serve;
 pub mod spec;
 mod time;
+pub mod verify;

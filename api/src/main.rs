@@ -5,10 +5,14 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
-use latchkey_api::{key_file, serve, spec};
+use latchkey_api::{
+    key_file, serve, spec,
+    verify::{Known, Outcome as Verified, verify},
+};
 use latchkey_shared::{
     auth::bootstrap::{Bootstrapped, bootstrap},
     clock::SystemClock,
@@ -64,6 +68,11 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Look after the audit trail.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Make, change and look at the keys that sign access tokens.
     Keys {
         #[command(subcommand)]
@@ -83,6 +92,23 @@ enum ConfigCommand {
     Check,
     /// Print the settings in force, without secrets.
     Dump,
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Find what was altered, removed, inserted or moved. Exits with 0 when there is nothing, with 1 when there is
+    /// something, and with 2 when it cannot be told.
+    Verify {
+        /// One tenant's trail alone: its id, which a deleted one has too, or its slug.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// For so many seconds a row may be without its seal.
+        #[arg(long, default_value_t = 60)]
+        grace: u32,
+        /// What an earlier run has printed: finds a database that was set back since.
+        #[arg(long)]
+        against: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -123,7 +149,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("latchkey-api: {error}");
             ExitCode::FAILURE
@@ -131,9 +157,10 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> Outcome {
+async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let load = || Config::load(Process::Api, arguments.config.as_deref());
-    match arguments.command.unwrap_or(Command::Serve) {
+    let done = match arguments.command.unwrap_or(Command::Serve) {
+        Command::Audit { command } => return Ok(audit(arguments.config.as_deref(), command).await),
         Command::Serve => Ok(serve::serve(load()?).await?),
         Command::Migrate => migrate(&load()?).await,
         Command::Bootstrap { email, password_file } => set_up(load()?, &email, &password_file).await,
@@ -168,7 +195,37 @@ async fn run(arguments: Arguments) -> Outcome {
         }
         Command::Keys { command } => keys(command),
         Command::Openapi { check } => openapi(check),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Whoever asks must not take a failure to look for a finding: it has a code of its own.
+async fn audit(config: Option<&Path>, command: AuditCommand) -> ExitCode {
+    let AuditCommand::Verify {
+        tenant,
+        grace,
+        against,
+    } = command;
+    let checked = async {
+        let known = match against {
+            Some(file) => {
+                let text =
+                    fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+                Known::read(&text)?
+            }
+            None => Known::default(),
+        };
+        let context = open(Config::load(Process::Api, config)?).await?;
+        let (grace, mut out) = (Duration::from_secs(grace.into()), std::io::stdout());
+        let checked = verify(&context, tenant.as_deref(), grace, known, &mut out).await?;
+        context.postgres.close().await;
+        Ok::<_, Box<dyn std::error::Error>>(checked)
+    };
+    let outcome = checked.await.unwrap_or_else(|error| {
+        eprintln!("latchkey-api: the audit trail was not verified: {error}");
+        Verified::Unchecked
+    });
+    outcome.into()
 }
 
 async fn migrate(config: &Config) -> Outcome {

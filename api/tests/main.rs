@@ -4,6 +4,7 @@
 
 mod accounts;
 mod api_keys;
+mod audit;
 mod dns_server;
 mod document;
 mod domains;

@@ -45,6 +45,8 @@ const DOORS: &[(&str, Door)] = &[
     ("updateApiKey", Takes("api_keys:write")),
     ("rotateApiKey", Takes("api_keys:write")),
     ("getApiKeyUsage", Takes("api_keys:read")),
+    ("listAuditEvents", Takes("audit:read")),
+    ("exportAuditEvents", Takes("audit:read")),
     ("changeEmail", User),
     ("verifyEmail", Open),
     ("resendVerification", Open),

@@ -22,6 +22,7 @@ mod m20261125_000016_roles;
 mod m20261125_000017_administration;
 mod m20261125_000018_api_keys;
 mod m20261125_000019_idempotency;
+mod m20261126_000020_audit_chain;
 mod m20261126_000023_failing_endpoints;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000017_administration::Migration),
             Box::new(m20261125_000018_api_keys::Migration),
             Box::new(m20261125_000019_idempotency::Migration),
+            Box::new(m20261126_000020_audit_chain::Migration),
             Box::new(m20261126_000023_failing_endpoints::Migration),
         ]
     }
@@ -99,7 +101,9 @@ fn grants(app_role: &str) -> String {
         "GRANT USAGE ON SCHEMA public TO {role};
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
          GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};
-         REVOKE UPDATE, DELETE, TRUNCATE ON audit_events FROM {role};
+         REVOKE UPDATE, DELETE, TRUNCATE ON audit_events, audit_seals FROM {role};
+         REVOKE DELETE, TRUNCATE ON audit_chains FROM {role};
+         REVOKE UPDATE, TRUNCATE ON audit_unsealed FROM {role};
          REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON seaql_migrations FROM {role};"
     )
 }

@@ -58,6 +58,7 @@ catalogue! {
     TokensIntrospect "tokens:introspect" Tenant "Ask whether a token of the tenant is active."
     WebhooksRead "webhooks:read" Tenant "Read webhook endpoints, events, deliveries and their attempts."
     WebhooksWrite "webhooks:write" Tenant "Create, change and delete webhook endpoints."
+    AuditRead "audit:read" Tenant "Read the audit trail."
     EventsPublish "events:publish" Tenant "Publish the tenant's own events."
 }
 

@@ -37,6 +37,10 @@ pub enum CrossTenant {
     Usage,
     /// The worker looks for due work.
     Sweep,
+    /// The worker seals the audit trail.
+    Seal,
+    /// An operator has the audit trail verified.
+    Verify,
     /// The worker claims and records work of many tenants at once.
     Deliver,
 }

@@ -1,4 +1,5 @@
-//! The worker: delivers webhooks and mail, finds again what was lost on the way, and clears away what has expired.
+//! The worker: delivers webhooks and mail, seals the audit trail, finds again what was lost on the way, and clears away
+//! what has expired.
 //!
 //! It keeps nothing of its own. What is due stands in PostgreSQL; Redis says what to look at next; and any
 //! number of workers share both. Killed at any point, it loses nothing: its leases end, and another worker calls
@@ -10,6 +11,7 @@
 mod deliver;
 pub mod listener;
 mod mail;
+mod seal;
 mod sweep;
 
 use std::time::Duration;
@@ -86,6 +88,7 @@ pub async fn run_with(
         async move { mailer.handle(job).await }
     };
     spawn_lane(&mut parts, &context, Lane::Mail, few, &stop, handler)?;
+    parts.spawn(seal::run(context.clone(), stop.clone()));
     parts.spawn(sweep::run(context, stop.clone()));
 
     let finished = async {

@@ -14,6 +14,7 @@ mod healing;
 mod mailing;
 mod process;
 mod prove_backlog;
+mod sealing;
 mod switching_off;
 mod tenants;
 mod world;

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod api_keys;
+pub mod audit;
 pub mod auth;
 pub mod authz;
 pub mod docs;
@@ -21,6 +22,7 @@ pub mod tokens;
 pub mod users;
 pub mod webhooks;
 
+use chrono::{DateTime, Datelike, Utc};
 use latchkey_shared::{
     page::{InvalidCursor, PageRequest},
     version::Expected,
@@ -58,6 +60,8 @@ pub enum Tag {
     Settings,
     /// Endpoints, events and deliveries.
     Webhooks,
+    /// What was done, by whom.
+    Audit,
     /// Whether the server works.
     Health,
 }
@@ -80,6 +84,15 @@ fn page(limit: Option<u32>, cursor: Option<&str>) -> Result<PageRequest, Failure
             "Take next_cursor from the page before.",
         )
     })
+}
+
+/// PostgreSQL's calendar is shorter than the parser's.
+fn in_range(name: &str, at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, Failure> {
+    if at.is_none_or(|at| (1..=9999).contains(&at.year())) {
+        return Ok(at);
+    }
+    let field = FieldError::new(format!("/query/{name}"), "invalid", "The year is out of range.");
+    Err(Failure::fields(ProblemCode::InvalidParameter, vec![field]))
 }
 
 /// What a change may be made of, as `If-Match` says; it must be there.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::routes::{
     account::AccountApi,
     api_keys::ApiKeysApi,
+    audit::AuditApi,
     auth::AuthApi,
     authz::AuthzApi,
     health::HealthApi,
@@ -37,6 +38,7 @@ type Apis = (
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
     WebhooksApi,
+    AuditApi,
     HealthApi,
 );
 
@@ -48,6 +50,7 @@ const APIS: Apis = (
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
     WebhooksApi,
+    AuditApi,
     HealthApi,
 );
 

@@ -1,8 +1,15 @@
 //! Deleted tenants: until their grace is over, and after.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use futures::future::{join, join_all};
-use latchkey_shared::{id::TenantId, privacy::purge_tenants, usage::Counts};
+use latchkey_shared::{
+    audit::{Verdict, Verification},
+    id::TenantId,
+    privacy::purge_tenants,
+    usage::Counts,
+};
 use latchkey_testing::TestBed;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -99,9 +106,10 @@ async fn a_deleted_tenant_is_removed_whole_but_for_its_audit_trail() {
     }
     let admin = super::admin(&api).await;
     let untouched = rows(&api, globex).await;
-    let audited = |rows: &[(String, i64)]| rows.iter().find(|(table, _)| table == "audit_events").unwrap().1;
     delete(&api, &admin, acme).await.expect(204);
-    let trail = audited(&rows(&api, acme).await);
+    let there = rows(&api, acme).await;
+    let of = |name: &str| there.iter().find(|(table, _)| table == name).unwrap().1;
+    let (trail, seals) = (of("audit_events"), of("audit_seals"));
     bed.clock.advance(TimeDelta::days(31));
 
     // Three workers at once, in steps far smaller than what there is.
@@ -116,6 +124,10 @@ async fn a_deleted_tenant_is_removed_whole_but_for_its_audit_trail() {
         match table.as_str() {
             // What it went through, its beginning and its end among it.
             "audit_events" => assert_eq!(count, trail + 2),
+            // Its seals, and the rest of it to be sealed.
+            "audit_seals" => assert_eq!(count, seals),
+            "audit_chains" => assert_eq!(count, 1),
+            "audit_unsealed" => assert_eq!(count, trail + 2 - seals),
             // Ids, for less than an hour.
             "signals" => {}
             _ => assert_eq!(count, 0, "{table}"),
@@ -125,6 +137,10 @@ async fn a_deleted_tenant_is_removed_whole_but_for_its_audit_trail() {
         rows.into_iter().filter(|(table, _)| table != "signals").collect()
     };
     assert_eq!(others(rows(&api, globex).await), others(untouched));
+    crate::audit::seal_all(&api.context).await;
+    let verification = Verification::begin(&api.context, Duration::ZERO).await.unwrap();
+    let report = verification.tenant(TenantId(acme), |_, _| Ok(())).await.unwrap();
+    assert_eq!((&report.verdict, report.length), (&Verdict::Intact, trail + 2));
     let admin = super::admin(&api).await;
     get(&api, &admin, acme).await.refused(404, "not_found");
     lead(&api, &admin, acme, "activate")
@@ -165,8 +181,13 @@ async fn a_tenant_is_activated_whole_or_removed_whole() {
             lead(&api, &admin, tenant, "activate").await
         };
         let (activated, gone) = join(activate, purge_tenants(&api.context, 1, || false)).await;
-        // A worker that met the activation at the row leaves the rest to its next run.
-        let gone = gone.unwrap() + purge_tenants(&api.context, 1, || false).await.unwrap();
+        // A worker that met the activation at the row leaves the rest to its next runs: a refused one still holds the row
+        // for the moment that its transaction takes to roll back.
+        let mut gone = gone.unwrap() + purge_tenants(&api.context, 1, || false).await.unwrap();
+        let purging = format!("SELECT count(*) FROM tenants WHERE id = '{tenant}' AND status = 'purging'");
+        while api.scalar(&purging).await > 0 {
+            gone += purge_tenants(&api.context, 1, || false).await.unwrap();
+        }
         seen[usize::from(gone == 1)] += 1;
         if activated.status == 204 {
             assert_eq!((gone, api.scalar(&users).await), (0, 1));

@@ -16,7 +16,7 @@ pub struct Model {
     pub tenant_id: TenantId,
     /// When it was made.
     pub created_at: DateTimeUtc,
-    /// `user`, `anonymous` or `system`.
+    /// `user`, `api_key`, `anonymous` or `system`.
     pub actor_kind: String,
     /// Who did it.
     pub actor_id: Option<Uuid>,
@@ -26,7 +26,7 @@ pub struct Model {
     pub target_kind: Option<String>,
     /// To which.
     pub target_id: Option<Uuid>,
-    /// `success` or `failure`; of an attempt `succeeded` or `failed`.
+    /// `success` or `failure`.
     pub outcome: String,
     /// The request.
     pub request_id: Option<String>,
@@ -34,6 +34,10 @@ pub struct Model {
     pub address: Option<String>,
     /// Non-secret fields only.
     pub detail: Json,
+    /// Of all the other columns; none of rows from before there were any.
+    pub mac: Option<Vec<u8>>,
+    /// The id of the key it was made with.
+    pub mac_key: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -376,6 +376,38 @@ pub const TABLES: &[Table] = &[
                 &["actor_kind", "actor_id", "target_kind", "target_id", "detail"],
             ),
             (RetainedOfActor, &["address", "request_id"]),
+            // Keyed, so that nobody can try out what the columns above may have held.
+            (Operational, &["mac", "mac_key"]),
+        ],
+    },
+    Table {
+        name: "audit_seals",
+        rows: None,
+        newest: "seq",
+        ending: Ending::Stay("keyed hashes and ids of audit rows, which are worth nothing without them"),
+        columns: &[
+            (Reference, &["tenant_id", "audit_id"]),
+            (Operational, &["seq", "key_id", "hash", "sealed_at"]),
+        ],
+    },
+    Table {
+        name: "audit_chains",
+        rows: None,
+        newest: "length",
+        ending: Ending::Stay("keyed hashes and lengths"),
+        columns: &[
+            (Reference, &["tenant_id"]),
+            (Operational, &["length", "hash", "key_id", "mac"]),
+        ],
+    },
+    Table {
+        name: "audit_unsealed",
+        rows: None,
+        newest: "audit_id",
+        ending: Ending::Stay("ids of audit rows, until these are sealed within a second"),
+        columns: &[
+            (Reference, &["tenant_id", "audit_id"]),
+            (Operational, &["created_at"]),
         ],
     },
     Table {

@@ -2,9 +2,9 @@
 //!
 //! The classification names every table, in the order in which rows can go; each is emptied of the tenant's rows in
 //! small batches, each batch in a transaction of its own that sees this tenant and no other. Last goes the tenant
-//! itself, and its slug is free again. What stays is the audit trail, in which nobody but the platform can read any
-//! more: nothing refers from it to the tenant, so that no cascade reaches it. Signals end by themselves within an
-//! hour.
+//! itself, and its slug is free again. What stays is the audit trail with its seals, in which nobody but the platform
+//! can read any more: nothing refers from it to the tenant, so that no cascade reaches it. Signals end by themselves
+//! within an hour.
 //!
 //! To purge twice, or by several workers at once, does no harm: one worker holds the tenant's row for a batch, and the
 //! others leave that tenant to it.
@@ -23,7 +23,15 @@ use crate::{
 };
 
 /// Tables of which a tenant's rows stay, or go last.
-const KEPT: [&str; 4] = ["audit_events", "signals", "tenants", "seaql_migrations"];
+const KEPT: [&str; 7] = [
+    "audit_events",
+    "audit_seals",
+    "audit_chains",
+    "audit_unsealed",
+    "signals",
+    "tenants",
+    "seaql_migrations",
+];
 
 /// So many tenants are looked at in one go.
 const TENANTS: u32 = 10;

@@ -3,7 +3,7 @@
 mod error;
 mod model;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use latchkey_shared::{
     auth::Auth,
     id::{DeliveryId, EndpointId, EventId},
@@ -21,12 +21,10 @@ use self::model::{
     AttemptView, CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView,
     EventView, PublishRequest, PublishedView, UpdateEndpointRequest,
 };
-use super::{Tag, page};
+use super::{Tag, in_range, page};
 use crate::{
     extract::{ClientOrigin, Json, Permit},
-    problem::{
-        ApiResult, Conflict, Failure, FieldError, Input, NotFound, Parameters, Permitted, ProblemCode,
-    },
+    problem::{ApiResult, Conflict, Input, NotFound, Parameters, Permitted},
     reply::{Accepted, Created, List, NoContent, Ok as Reply},
 };
 
@@ -272,13 +270,4 @@ impl WebhooksApi {
         let attempts = webhook::list_attempts(&auth.context, &caller, DeliveryId(id.0), page).await?;
         Ok(Reply(List::of(attempts)))
     }
-}
-
-/// PostgreSQL's calendar is shorter than the parser's.
-fn in_range(name: &str, at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, Failure> {
-    if at.is_none_or(|at| (1..=9999).contains(&at.year())) {
-        return Ok(at);
-    }
-    let field = FieldError::new(format!("/query/{name}"), "invalid", "The year is out of range.");
-    Err(Failure::fields(ProblemCode::InvalidParameter, vec![field]))
 }

@@ -1,0 +1,186 @@
+//! `latchkey-api audit verify`: whether anybody has tampered with the audit trail.
+//!
+//! A line for each tenant says how long its chain is and what its last hash is. Kept away from the database, these lines
+//! are what a later run compares with: a database that was set back as a whole fits together, and only they can tell.
+
+use std::{collections::BTreeMap, io::Write, process::ExitCode, time::Duration};
+
+use latchkey_shared::{
+    audit::{Fault, Report, Verdict, Verification},
+    context::Context,
+    id::TenantId,
+    tenant::{Directory, ResolveError},
+};
+use sea_orm::DbErr;
+use uuid::Uuid;
+
+/// What came of it: the exit code of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Everything is as it was written: 0.
+    Intact,
+    /// Of something it cannot be told: 2.
+    Unchecked,
+    /// Somebody has tampered with something: 1.
+    Tampered,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Intact => 0,
+            Outcome::Tampered => 1,
+            Outcome::Unchecked => 2,
+        })
+    }
+}
+
+/// Why nothing can be told.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The database does not answer.
+    #[error("PostgreSQL: {0}")]
+    Database(#[from] DbErr),
+    /// No tenant has that name.
+    #[error("--tenant: {0}")]
+    Tenant(#[from] ResolveError),
+    /// What is found cannot be written.
+    #[error("output: {0}")]
+    Output(#[from] std::io::Error),
+    /// A line that no verification has written.
+    #[error("--against: line {0} is not from an earlier run")]
+    Against(usize),
+}
+
+/// The ends of chains that an earlier run has seen.
+#[derive(Debug, Default)]
+pub struct Known(BTreeMap<Uuid, (i64, String)>);
+
+impl Known {
+    /// Reads what an earlier run has printed.
+    ///
+    /// # Errors
+    /// [`VerifyError::Against`].
+    pub fn read(text: &str) -> Result<Self, VerifyError> {
+        let mut known = BTreeMap::new();
+        for (number, line) in text.lines().enumerate() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
+            let Some(tenant) = words.first().and_then(|word| word.parse::<Uuid>().ok()) else {
+                continue;
+            };
+            let (length, head) = (value("length=").and_then(|n| n.parse().ok()), value("head="));
+            let (Some(length), Some(head)) = (length, head) else {
+                return Err(VerifyError::Against(number + 1));
+            };
+            known.insert(tenant, (length, head.to_owned()));
+        }
+        Ok(Self(known))
+    }
+}
+
+/// Verifies the trail of one tenant, or of all, and writes a line for each.
+///
+/// # Errors
+/// See [`VerifyError`]; nothing is told of tenants without a line.
+pub async fn verify(
+    context: &Context,
+    tenant: Option<&str>,
+    grace: Duration,
+    mut known: Known,
+    out: &mut impl Write,
+) -> Result<Outcome, VerifyError> {
+    let verification = Verification::begin(context, grace).await?;
+    let only = match tenant {
+        Some(name) => Some(find(context, name).await?),
+        None => None,
+    };
+    let (mut worst, mut tenants, mut rows) = (Outcome::Intact, 0_u64, 0_i64);
+    let mut next = match only {
+        Some(only) => Some(only),
+        None => verification.next(TenantId(Uuid::nil())).await?,
+    };
+    while let Some(tenant) = next {
+        let before = known.0.remove(&tenant.0);
+        let report = verification
+            .tenant(tenant, |length, hash| match &before {
+                Some((then, head)) if *then == length && *head != hex(hash) => Err(Fault::SetBack(*then)),
+                _ => Ok(()),
+            })
+            .await?;
+        let report = not_shorter(report, before.as_ref());
+        worst = worst.max(write_line(out, &report)?);
+        tenants += 1;
+        rows += report.length;
+        next = match only {
+            Some(_) => None,
+            None => verification.next(tenant).await?,
+        };
+    }
+    if only.is_none() {
+        for (tenant, (length, _)) in known.0.iter().filter(|(_, (length, _))| *length > 0) {
+            writeln!(out, "{tenant} TAMPERED: {}", Fault::SetBack(*length))?;
+            worst = Outcome::Tampered;
+        }
+    }
+    let verdict = match worst {
+        Outcome::Intact => "nothing was tampered with",
+        Outcome::Unchecked => "not everything could be checked",
+        Outcome::Tampered => "the audit trail was TAMPERED with",
+    };
+    writeln!(out, "{tenants} tenants, {rows} sealed rows: {verdict}")?;
+    Ok(worst)
+}
+
+/// Deleted tenants have no name any more, and are found by their id.
+async fn find(context: &Context, name: &str) -> Result<TenantId, VerifyError> {
+    if let Ok(id) = name.parse() {
+        return Ok(TenantId(id));
+    }
+    let named = Directory::new(context.clone()).named(Some(name), None).await?;
+    Ok(named.ok_or(ResolveError::Unknown)?.id)
+}
+
+fn not_shorter(mut report: Report, before: Option<&(i64, String)>) -> Report {
+    if let (Verdict::Intact, Some((then, _))) = (&report.verdict, before)
+        && *then > report.length
+    {
+        report.verdict = Fault::SetBack(*then).into();
+    }
+    report
+}
+
+fn write_line(out: &mut impl Write, report: &Report) -> Result<Outcome, std::io::Error> {
+    let Report {
+        tenant,
+        length,
+        hash,
+        waiting,
+        unsigned,
+        verdict,
+    } = report;
+    let (outcome, word) = match verdict {
+        Verdict::Intact => (Outcome::Intact, "intact".to_owned()),
+        Verdict::Tampered(fault) => (Outcome::Tampered, format!("TAMPERED: {fault};")),
+        Verdict::Unchecked(reason) => (Outcome::Unchecked, format!("UNCHECKED: {reason};")),
+    };
+    write!(
+        out,
+        "{tenant} {word} length={length} head={} waiting={waiting}",
+        hex(hash)
+    )?;
+    if *unsigned > 0 {
+        write!(out, " unsigned={unsigned}")?;
+    }
+    writeln!(out)?;
+    Ok(outcome)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
