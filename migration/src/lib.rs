@@ -22,6 +22,7 @@ mod m20261125_000016_roles;
 mod m20261125_000017_administration;
 mod m20261125_000018_api_keys;
 mod m20261125_000019_idempotency;
+mod m20261126_000022_webhook_partitions;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000017_administration::Migration),
             Box::new(m20261125_000018_api_keys::Migration),
             Box::new(m20261125_000019_idempotency::Migration),
+            Box::new(m20261126_000022_webhook_partitions::Migration),
         ]
     }
 }
@@ -98,7 +100,10 @@ fn grants(app_role: &str) -> String {
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
          GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};
          REVOKE UPDATE, DELETE, TRUNCATE ON audit_events FROM {role};
-         REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON seaql_migrations FROM {role};"
+         REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON seaql_migrations FROM {role};
+         GRANT EXECUTE ON FUNCTION latchkey_make_partition(timestamptz, timestamptz),
+             latchkey_drop_partition(timestamptz), latchkey_rows_outside_partitions(),
+             latchkey_delete_outside_partitions(timestamptz, integer) TO {role};"
     )
 }
 
