@@ -48,6 +48,7 @@ async fn what_is_absent_stays_and_null_goes_back_to_the_default() {
             "sessions": { "idle_seconds": null, "absolute_seconds": null, "max_per_user": 100 },
             "lockout": { "threshold": 5, "daily_limit": 100 },
             "branding": { "product_name": null, "accent_color": null, "logo_url": null, "support_email": null },
+            "webhooks": { "payload_retention_days": null },
         })
     );
 
@@ -210,6 +211,11 @@ async fn s39_every_setting_that_cannot_be_is_named() {
         (
             json!({ "sessions": { "idle_seconds": 7200, "absolute_seconds": 3600 } }),
             "/sessions/idle_seconds",
+            "too_large",
+        ),
+        (
+            json!({ "webhooks": { "payload_retention_days": 401 } }),
+            "/webhooks/payload_retention_days",
             "too_large",
         ),
         (

@@ -126,7 +126,7 @@ BEGIN
             key := CASE parent WHEN 'attempts' THEN 'delivery_id' ELSE 'id' END;
             low := public.latchkey_first_id(day::timestamp AT TIME ZONE 'UTC');
             high := public.latchkey_first_id((day + 1)::timestamp AT TIME ZONE 'UTC');
-            EXECUTE format('SELECT EXISTS (SELECT FROM public.%I WHERE %I >= %L AND %2$I < %L)', parent, key, low, high)
+            EXECUTE format('SELECT EXISTS (SELECT FROM public.%1$I WHERE %2$I >= %3$L AND %2$I < %4$L)', parent, key, low, high)
                 INTO taken;
             CONTINUE WHEN taken;
             -- Made apart and attached, it holds up those alone who use the default partition.
@@ -220,18 +220,19 @@ BEGIN
     DELETE FROM latchkey_partitions.events_default WHERE id IN (
         SELECT e.id FROM latchkey_partitions.events_default e
         WHERE e.id < high AND NOT EXISTS (
-            SELECT FROM public.deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id)
-          AND NOT EXISTS (SELECT FROM public.fanouts f WHERE f.event_id = e.id)
+            SELECT FROM latchkey_partitions.deliveries_default d WHERE d.event_id = e.id)
+          AND NOT EXISTS (SELECT FROM public.fanouts f WHERE e.id = ANY(f.event_ids))
         ORDER BY e.id LIMIT most);
     GET DIAGNOSTICS gone = ROW_COUNT;
     RETURN greatest(found_most, gone);
 END $$;
 
--- Events with more endpoints than one transaction should write deliveries for. `endpoint_ids` are those that were to get it
--- when it happened; of these the first `spread` have been looked at.
+-- Events with more endpoints than one transaction should write deliveries for: all that one transaction has written of one
+-- type. `endpoint_ids` are those that were to get them when they happened; the first `spread` of these have been looked at.
 CREATE TABLE fanouts (
-    event_id     uuid PRIMARY KEY,
+    id           uuid PRIMARY KEY,
     tenant_id    uuid NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    event_ids    uuid[] NOT NULL,
     event_type   text NOT NULL,
     endpoint_ids uuid[] NOT NULL,
     spread       integer NOT NULL DEFAULT 0,
@@ -244,12 +245,20 @@ ALTER TABLE fanouts ALTER COLUMN endpoint_ids SET STORAGE EXTERNAL;
 CREATE INDEX fanouts_turn ON fanouts (touched_at);
 CREATE INDEX fanouts_tenant ON fanouts (tenant_id);
 
--- Whether anything of events between two ids is still to be done. Not the application's: it has no use for it.
+-- How far the payloads of a tenant have been looked at that wants them erased before their day ends.
+CREATE TABLE payload_marks (
+    tenant_id uuid PRIMARY KEY REFERENCES tenants (id) ON DELETE CASCADE,
+    marked_to uuid NOT NULL
+);
+CREATE INDEX tenants_payload_retention ON tenants (id)
+    WHERE settings #>> ARRAY['webhooks', 'payload_retention_days'] IS NOT NULL;
+
+-- Whether anything of events between two ids is still to be done.
 CREATE FUNCTION latchkey_is_under_way(low uuid, high uuid) RETURNS boolean LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT EXISTS (SELECT FROM public.deliveries WHERE id >= low AND id < high AND state = 'pending')
-        OR EXISTS (SELECT FROM public.fanouts WHERE event_id >= low AND event_id < high)
+        OR EXISTS (SELECT FROM public.fanouts WHERE id >= low AND id < high)
 $$;
 
 -- The days of the rows that there are, as far back as partitions are made; and today and tomorrow. The worker goes on.
@@ -282,7 +291,7 @@ CREATE INDEX events_user ON events (tenant_id, user_id) WHERE user_id IS NOT NUL
 ALTER TABLE deliveries ADD PRIMARY KEY (id), ADD UNIQUE (tenant_id, id);
 CREATE INDEX deliveries_due ON deliveries (sweep_at) WHERE state = 'pending';
 CREATE INDEX deliveries_endpoint ON deliveries (tenant_id, endpoint_id, id);
-CREATE INDEX deliveries_event ON deliveries (tenant_id, event_id);
+CREATE INDEX deliveries_event ON deliveries (event_id);
 -- Attempts are asked for by their delivery, and are removed with their tenant.
 ALTER TABLE attempts ADD PRIMARY KEY (tenant_id, delivery_id, id);
 
@@ -293,6 +302,6 @@ REVOKE ALL ON FUNCTION latchkey_make_partition(timestamptz, timestamptz), latchk
 
 SELECT set_config('latchkey.scope', '', true);
 ",
-    isolate "events" "deliveries" "attempts" "fanouts" "latchkey_partitions.events_default"
+    isolate "events" "deliveries" "attempts" "fanouts" "payload_marks" "latchkey_partitions.events_default"
         "latchkey_partitions.deliveries_default" "latchkey_partitions.attempts_default"
 );

@@ -37,6 +37,10 @@ pub enum CrossTenant {
     Usage,
     /// The worker looks for due work.
     Sweep,
+    /// The worker makes partitions, and drops those whose day is history.
+    Partitions,
+    /// The worker writes deliveries of events that go to very many endpoints.
+    FanOut,
     /// The worker claims and records work of many tenants at once.
     Deliver,
 }

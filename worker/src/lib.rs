@@ -8,6 +8,8 @@
 //! worker along; a call to an address inside the operator's network.
 
 mod deliver;
+mod fan_out;
+mod history;
 pub mod listener;
 mod mail;
 mod sweep;
@@ -86,6 +88,8 @@ pub async fn run_with(
         async move { mailer.handle(job).await }
     };
     spawn_lane(&mut parts, &context, Lane::Mail, few, &stop, handler)?;
+    parts.spawn(fan_out::run(context.clone(), stop.clone()));
+    parts.spawn(history::run(context.clone(), stop.clone()));
     parts.spawn(sweep::run(context, stop.clone()));
 
     let finished = async {

@@ -231,6 +231,10 @@ pub struct Webhooks {
     pub jitter: f64,
     /// `timeout` of one call.
     pub timeout: Duration,
+    /// `max_endpoints` of a tenant.
+    pub max_endpoints: u32,
+    /// `history`: for so long events, deliveries and attempts are kept. Where a delivery still waits, its day stays.
+    pub history: Duration,
 }
 
 /// The worker process.
@@ -496,6 +500,8 @@ impl Webhooks {
             schedule: source.or("webhooks.schedule", schedule.map(Duration::from_secs).to_vec()),
             jitter: source.or("webhooks.jitter", 0.2),
             timeout: source.or("webhooks.timeout", Duration::from_secs(15)),
+            max_endpoints: source.or("webhooks.max_endpoints", 10_000),
+            history: source.or("webhooks.history", Duration::from_secs(30 * DAY)),
         }
     }
 }

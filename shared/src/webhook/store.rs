@@ -1,6 +1,6 @@
 //! The SQL behind the services. Every statement names the tenant, though row-level security would do so too.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, QueryTrait, raw_sql,
@@ -9,7 +9,7 @@ use sea_orm::{
 use super::model::DeliveryFilter;
 use crate::{
     entity::{attempt, delivery, event, tenant, webhook_endpoint as endpoint},
-    id::{DeliveryId, EndpointId, EventId, TenantId},
+    id::{DeliveryId, EndpointId, EventId, TenantId, first_id},
     page::PageRequest,
     postgres::Tx,
 };
@@ -163,11 +163,16 @@ pub(super) async fn deliveries(
         .apply_if(event_type.as_deref(), |query, name| {
             query.filter(delivery::Column::EventType.eq(name))
         })
+        // Ids bear the same instants, to the millisecond, and decide which partitions are opened.
         .apply_if(*since, |query, at| {
-            query.filter(delivery::Column::CreatedAt.gte(at))
+            query
+                .filter(delivery::Column::Id.gte(first_id(at)))
+                .filter(delivery::Column::CreatedAt.gte(at))
         })
         .apply_if(*until, |query, at| {
-            query.filter(delivery::Column::CreatedAt.lt(at))
+            query
+                .filter(delivery::Column::Id.lt(first_id(at + TimeDelta::milliseconds(1))))
+                .filter(delivery::Column::CreatedAt.lt(at))
         })
         .order_by_desc(delivery::Column::Id)
         .limit(page.fetch().unsigned_abs())
