@@ -7,12 +7,16 @@
 //! A statement that has ids compares `state || ''`: were it the bare column, the planner might take the index of what is
 //! due, and walk through the whole backlog for the sake of a few rows.
 //!
+//! Such a statement also names the span of the ids, so that it opens the partitions of their days alone, and of events
+//! those of the same: a delivery's id bears its event's instant. It takes rows by `= ANY` even where it joins by their
+//! ids: the planner might read all that lies between the first and the last.
+//!
 //! Rows are locked in the order of their ids, here and in `store`, so that two batches never wait for each other in a circle.
 
 use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ActiveValue::Set, DbErr, EntityTrait, FromQueryResult, raw_sql};
+use sea_orm::{ActiveValue::Set, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, raw_sql};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -23,7 +27,7 @@ use crate::{
     crypto::seal,
     entity::attempt,
     error::Internal,
-    id::{AttemptId, DeliveryId, EndpointId, EventId, TenantId},
+    id::{self, AttemptId, DeliveryId, EndpointId, EventId, TenantId},
     postgres::CrossTenant,
 };
 
@@ -86,12 +90,14 @@ impl Claimed {
 pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result<Vec<Claimed>, DbErr> {
     let now = context.clock.now();
     let (lease_until, soon) = (now + lease, now + CLOCK_SKEW);
+    let (first, last) = id::span(&ids);
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
     let claimed = Claimed::find_by_statement(raw_sql!(
         Postgres,
         "WITH due AS (
              SELECT id FROM deliveries
-             WHERE id = ANY({ids}) AND state || '' = 'pending' AND (attempts = 0 OR next_attempt_at <= {soon})
+             WHERE id = ANY({ids}) AND id BETWEEN {first} AND {last}
+               AND state || '' = 'pending' AND (attempts = 0 OR next_attempt_at <= {soon})
                AND (lease_until IS NULL OR lease_until < {now})
              ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
          UPDATE deliveries d SET
@@ -101,17 +107,21 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
              state = CASE WHEN p.enabled THEN 'pending' ELSE 'cancelled' END,
              next_attempt_at = CASE WHEN p.enabled THEN d.next_attempt_at END,
              finished_at = CASE WHEN p.enabled THEN NULL ELSE {now} END
-         FROM due, events e, webhook_endpoints p
-         WHERE d.id = due.id
-           AND e.tenant_id = d.tenant_id AND e.id = d.event_id
+         FROM webhook_endpoints p
+         WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id BETWEEN {first} AND {last}
            AND p.tenant_id = d.tenant_id AND p.id = d.endpoint_id
-         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.created_at, d.event_id, e.body,
+         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.created_at, d.event_id,
+                   coalesce((
+                       SELECT e.body FROM events e
+                       WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), '') AS body,
                    d.endpoint_id, p.url, p.enabled, p.sealed_secret, p.sealed_headers"
     ))
     .all(&tx)
     .await?;
     tx.commit().await?;
-    Ok(claimed.into_iter().filter(|claimed| claimed.enabled).collect())
+    // An event goes with its deliveries, never before them; should one be missing all the same, nothing is sent.
+    let whole = |claimed: &Claimed| claimed.enabled && !claimed.body.is_empty();
+    Ok(claimed.into_iter().filter(whole).collect())
 }
 
 /// What a delivery becomes after a call.
@@ -203,10 +213,11 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), DbEr
         .map(|call| call.next.at().unwrap_or(now))
         .collect();
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
-    let locked = ids.clone();
+    let (locked, wanted, (first, last)) = (ids.clone(), ids.clone(), id::span(&ids));
     let present: HashSet<DeliveryId> = Row::find_by_statement(raw_sql!(
         Postgres,
-        "SELECT id FROM deliveries WHERE id = ANY({locked}) ORDER BY id FOR NO KEY UPDATE"
+        "SELECT id FROM deliveries WHERE id = ANY({locked}) AND id BETWEEN {first} AND {last}
+         ORDER BY id FOR NO KEY UPDATE"
     ))
     .all(&tx)
     .await?
@@ -224,7 +235,8 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), DbEr
              finished_at = CASE WHEN o.state = 'pending' THEN NULL ELSE {now} END
          FROM unnest({ids}::uuid[], {generations}::integer[], {states}::text[], {times}::timestamptz[])
               AS o (id, generation, state, at)
-         WHERE d.id = o.id AND d.generation = o.generation AND d.state || '' = 'pending'
+         WHERE d.id = ANY({wanted}) AND d.id BETWEEN {first} AND {last} AND d.id = o.id
+           AND d.generation = o.generation AND d.state || '' = 'pending'
          RETURNING d.id"
     ))
     .all(&tx)
@@ -292,15 +304,20 @@ pub async fn sweep(context: &Context, fresh: bool, retries: bool, limit: u32) ->
     let now = context.clock.now();
     let (until, limit) = (now + context.config.worker.queue_grace, i64::from(limit));
     let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+    // The plan is kept while days begin and grow: what is right for one that is empty must be right for one that is not.
+    tx.execute_unprepared("SET LOCAL enable_seqscan = off").await?;
     let due = Due::find_by_statement(raw_sql!(
         Postgres,
-        "UPDATE deliveries SET sweep_at = {until}
-         WHERE id IN (
+        "WITH due AS MATERIALIZED (
              SELECT id FROM deliveries
              WHERE state = 'pending' AND sweep_at <= {now}
                AND (({fresh} AND attempts = 0) OR ({retries} AND attempts > 0))
              ORDER BY sweep_at FOR NO KEY UPDATE SKIP LOCKED LIMIT {limit})
-         RETURNING id, attempts"
+         UPDATE deliveries d SET sweep_at = {until}
+         WHERE d.id = ANY(ARRAY(SELECT id FROM due))
+           AND d.id >= (SELECT id FROM due ORDER BY id LIMIT 1)
+           AND d.id <= (SELECT id FROM due ORDER BY id DESC LIMIT 1)
+         RETURNING d.id, d.attempts"
     ))
     .all(&tx)
     .await?;
