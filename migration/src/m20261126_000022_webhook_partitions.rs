@@ -105,11 +105,9 @@ DECLARE
     last_day  date := (least(until, now() + interval '40 days') AT TIME ZONE 'UTC')::date;
     day date;
     parent text;
-    key text;
     part text;
     low uuid;
     high uuid;
-    taken boolean;
 BEGIN
     -- Held by the policies like everybody else, it would take what it cannot see for nothing.
     IF NOT public.latchkey_cross_tenant() THEN
@@ -120,15 +118,14 @@ BEGIN
     END IF;
     FOR i IN 0 .. last_day - first_day LOOP
         day := first_day + i;
-        FOREACH parent IN ARRAY ARRAY['attempts', 'deliveries', 'events'] LOOP
+        low := public.latchkey_first_id(day::timestamp AT TIME ZONE 'UTC');
+        high := public.latchkey_first_id((day + 1)::timestamp AT TIME ZONE 'UTC');
+        FOREACH parent IN ARRAY ARRAY['events', 'deliveries', 'attempts'] LOOP
             part := parent || '_' || to_char(day, 'YYYYMMDD');
             CONTINUE WHEN to_regclass('latchkey_partitions.' || part) IS NOT NULL;
-            key := CASE parent WHEN 'attempts' THEN 'delivery_id' ELSE 'id' END;
-            low := public.latchkey_first_id(day::timestamp AT TIME ZONE 'UTC');
-            high := public.latchkey_first_id((day + 1)::timestamp AT TIME ZONE 'UTC');
-            EXECUTE format('SELECT EXISTS (SELECT FROM public.%1$I WHERE %2$I >= %3$L AND %2$I < %4$L)', parent, key, low, high)
-                INTO taken;
-            CONTINUE WHEN taken;
+            CONTINUE WHEN EXISTS (SELECT FROM latchkey_partitions.events_default WHERE id >= low AND id < high)
+                OR EXISTS (SELECT FROM latchkey_partitions.deliveries_default WHERE id >= low AND id < high)
+                OR EXISTS (SELECT FROM latchkey_partitions.attempts_default WHERE delivery_id >= low AND delivery_id < high);
             -- Made apart and attached, it holds up those alone who use the default partition.
             EXECUTE format('CREATE TABLE latchkey_partitions.%I (LIKE public.%I INCLUDING ALL)', part, parent);
             -- Nobody has a right to it. Should somebody be given one, the policies are the table's.
@@ -177,6 +174,7 @@ BEGIN
         high := public.latchkey_first_id((old.day + 1)::timestamp AT TIME ZONE 'UTC');
         -- Asked before the lock is taken, so that a day that stays holds nobody up; and again after it.
         CONTINUE WHEN public.latchkey_is_under_way(low, high);
+        CONTINUE WHEN old.parent = 'events' AND EXISTS (SELECT FROM public.deliveries WHERE id >= low AND id < high);
         EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', old.parent);
         CONTINUE WHEN public.latchkey_is_under_way(low, high);
         EXECUTE format('DROP TABLE latchkey_partitions.%I', old.part);
@@ -205,10 +203,11 @@ DECLARE
     gone bigint;
     found_most bigint := 0;
 BEGIN
+    -- Of older days there are few deliveries left, in partitions that stay for those that wait.
     DELETE FROM latchkey_partitions.attempts_default WHERE (tenant_id, delivery_id, id) IN (
         SELECT a.tenant_id, a.delivery_id, a.id FROM latchkey_partitions.attempts_default a
         WHERE a.delivery_id < high AND NOT EXISTS (
-            SELECT FROM latchkey_partitions.deliveries_default d WHERE d.id = a.delivery_id AND d.state || '' = 'pending')
+            SELECT FROM public.deliveries d WHERE d.id = a.delivery_id AND d.id < high AND d.state = 'pending')
         LIMIT most);
     GET DIAGNOSTICS gone = ROW_COUNT;
     found_most := greatest(found_most, gone);
@@ -219,8 +218,8 @@ BEGIN
     found_most := greatest(found_most, gone);
     DELETE FROM latchkey_partitions.events_default WHERE id IN (
         SELECT e.id FROM latchkey_partitions.events_default e
-        WHERE e.id < high AND NOT EXISTS (
-            SELECT FROM latchkey_partitions.deliveries_default d WHERE d.event_id = e.id)
+        WHERE e.id < high
+          AND NOT EXISTS (SELECT FROM public.deliveries d WHERE d.event_id = e.id AND d.id < high)
           AND NOT EXISTS (SELECT FROM public.fanouts f WHERE e.id = ANY(f.event_ids))
         ORDER BY e.id LIMIT most);
     GET DIAGNOSTICS gone = ROW_COUNT;

@@ -88,15 +88,17 @@ pub(super) async fn cancel_pending(
     // In the order of ids, as the worker locks them, so that neither waits for the other in a circle.
     let cancelled = Cancelled::find_by_statement(raw_sql!(
         Postgres,
-        "WITH waiting AS (
+        "WITH waiting AS MATERIALIZED (
              SELECT id FROM deliveries
              WHERE tenant_id = {tenant} AND endpoint_id = {id} AND state = 'pending'
                AND (lease_until IS NULL OR lease_until < {now})
              ORDER BY id FOR NO KEY UPDATE)
          UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, lease_until = NULL,
                 generation = generation + 1, finished_at = {now}
-         FROM waiting WHERE deliveries.id = waiting.id AND deliveries.tenant_id = {tenant}
-         RETURNING deliveries.id"
+         WHERE tenant_id = {tenant} AND id = ANY(ARRAY(SELECT id FROM waiting))
+           AND id >= (SELECT id FROM waiting ORDER BY id LIMIT 1)
+           AND id <= (SELECT id FROM waiting ORDER BY id DESC LIMIT 1)
+         RETURNING id"
     ))
     .all(tx)
     .await?;
