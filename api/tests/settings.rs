@@ -248,7 +248,7 @@ async fn s39_every_setting_that_cannot_be_is_named() {
             "/branding/support_email",
             "invalid_format",
         ),
-        (json!({ "webhooks": {} }), "/webhooks", "unknown_field"),
+        (json!({ "hooks": {} }), "/hooks", "unknown_field"),
         (json!({ "rate_limits": {} }), "/rate_limits", "unknown_field"),
     ] {
         let problem = patch(&api, &owner, Some("*"), change.clone()).await;
