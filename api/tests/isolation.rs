@@ -90,6 +90,9 @@ pub(crate) async fn furnish(api: &Api) -> (Uuid, Uuid) {
          VALUES ('{acme}', '2026-11-25', 1, 1, 1, 1, 1);
          INSERT INTO attempts (id, tenant_id, delivery_id, number, started_at, duration_ms, outcome, response_headers)
          SELECT gen_random_uuid(), tenant_id, id, 1, now(), 5, 'succeeded', '{{}}' FROM deliveries LIMIT 1;
+         INSERT INTO payload_marks (tenant_id, marked_to) VALUES ('{acme}', gen_random_uuid());
+         INSERT INTO fanouts (id, tenant_id, event_ids, event_type, endpoint_ids, created_at, touched_at)
+         SELECT id, tenant_id, ARRAY[id], type, ARRAY[id], now(), now() FROM events WHERE tenant_id = '{acme}' LIMIT 1;
          INSERT INTO former_passwords (id, tenant_id, user_id, password_hash, created_at)
          SELECT gen_random_uuid(), tenant_id, id, '', now() FROM users WHERE tenant_id = '{acme}' LIMIT 1;
          INSERT INTO totp_factors (id, tenant_id, user_id, sealed, created_at)

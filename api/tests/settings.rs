@@ -48,6 +48,7 @@ async fn what_is_absent_stays_and_null_goes_back_to_the_default() {
             "sessions": { "idle_seconds": null, "absolute_seconds": null, "max_per_user": 100 },
             "lockout": { "threshold": 5, "daily_limit": 100 },
             "branding": { "product_name": null, "accent_color": null, "logo_url": null, "support_email": null },
+            "webhooks": { "payload_retention_days": null },
         })
     );
 
@@ -213,6 +214,11 @@ async fn s39_every_setting_that_cannot_be_is_named() {
             "too_large",
         ),
         (
+            json!({ "webhooks": { "payload_retention_days": 401 } }),
+            "/webhooks/payload_retention_days",
+            "too_large",
+        ),
+        (
             json!({ "lockout": { "threshold": 51 } }),
             "/lockout/threshold",
             "too_large",
@@ -242,7 +248,7 @@ async fn s39_every_setting_that_cannot_be_is_named() {
             "/branding/support_email",
             "invalid_format",
         ),
-        (json!({ "webhooks": {} }), "/webhooks", "unknown_field"),
+        (json!({ "hooks": {} }), "/hooks", "unknown_field"),
         (json!({ "rate_limits": {} }), "/rate_limits", "unknown_field"),
     ] {
         let problem = patch(&api, &owner, Some("*"), change.clone()).await;

@@ -58,7 +58,8 @@ postgres_is_ready() { listens postgres "$PG_PORT" && "$POSTGRES_BIN/pg_isready" 
 start_postgres() {
     local mode=$1 first=$2 log=$LOGS/postgres.log attempt
     local settings=(-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c shared_buffers=256MB
-        -c password_encryption=scram-sha-256 -c log_min_messages=warning)
+        -c password_encryption=scram-sha-256 -c log_min_messages=warning
+        -c max_locks_per_transaction=256) # a statement over all days of history locks some relations for each
     if [ "$mode" = volatile ]; then
         settings+=(-c max_connections=400 -c fsync=off -c synchronous_commit=off -c full_page_writes=off)
     else

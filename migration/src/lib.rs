@@ -23,6 +23,7 @@ mod m20261125_000017_administration;
 mod m20261125_000018_api_keys;
 mod m20261125_000019_idempotency;
 mod m20261126_000020_audit_chain;
+mod m20261126_000022_webhook_partitions;
 mod m20261126_000023_failing_endpoints;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000018_api_keys::Migration),
             Box::new(m20261125_000019_idempotency::Migration),
             Box::new(m20261126_000020_audit_chain::Migration),
+            Box::new(m20261126_000022_webhook_partitions::Migration),
             Box::new(m20261126_000023_failing_endpoints::Migration),
         ]
     }
@@ -104,7 +106,10 @@ fn grants(app_role: &str) -> String {
          REVOKE UPDATE, DELETE, TRUNCATE ON audit_events, audit_seals FROM {role};
          REVOKE DELETE, TRUNCATE ON audit_chains FROM {role};
          REVOKE UPDATE, TRUNCATE ON audit_unsealed FROM {role};
-         REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON seaql_migrations FROM {role};"
+         REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON seaql_migrations FROM {role};
+         GRANT EXECUTE ON FUNCTION latchkey_make_partition(timestamptz, timestamptz),
+             latchkey_drop_partition(timestamptz), latchkey_rows_outside_partitions(),
+             latchkey_delete_outside_partitions(timestamptz, integer) TO {role};"
     )
 }
 

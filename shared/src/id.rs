@@ -18,6 +18,31 @@ pub fn uuid_v7(now: DateTime<Utc>, random: &dyn Random) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid()
 }
 
+/// The smallest id that an instant can have.
+#[must_use]
+pub fn first_id(at: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(u128::from(millis) << RANDOM_BITS)
+}
+
+/// The smallest and the largest id that the instants of these ids, and those between them, can have.
+///
+/// A statement that names them besides the ids themselves opens the partitions of those days and no others, whether
+/// PostgreSQL plans it anew or not. What was made in the same instant as one of the ids lies between them as well.
+#[must_use]
+pub fn span(ids: &[Uuid]) -> (Uuid, Uuid) {
+    let instants = || ids.iter().map(|id| id.as_u128() >> RANDOM_BITS);
+    let (first, last) = (instants().min().unwrap_or(1), instants().max().unwrap_or(0));
+    let (first, last) = (
+        first << RANDOM_BITS,
+        (last << RANDOM_BITS) | u128::MAX >> (128 - RANDOM_BITS),
+    );
+    (Uuid::from_u128(first), Uuid::from_u128(last))
+}
+
+/// All of a UUIDv7 behind its milliseconds.
+const RANDOM_BITS: u32 = 80;
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -82,4 +107,33 @@ ids! {
     MailId
     /// One row of the audit trail.
     AuditId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::OsRandom;
+
+    #[test]
+    fn an_instants_ids_lie_behind_its_first_one_and_within_its_span() {
+        let random = OsRandom::new();
+        let at = DateTime::from_timestamp_millis(1_795_000_000_123).unwrap();
+        let later = at + chrono::TimeDelta::milliseconds(7);
+        let ids = [later, at].map(|at| uuid_v7(at, &random));
+        let (first, last) = span(&ids);
+        assert_eq!(first, first_id(at));
+        for at in [at, later] {
+            let id = uuid_v7(at, &random);
+            assert!(first <= id && id <= last);
+        }
+        let beyond = first_id(later + chrono::TimeDelta::milliseconds(1));
+        assert!(last < beyond && last.as_u128() + 1 == beyond.as_u128());
+        assert!(uuid_v7(at - chrono::TimeDelta::milliseconds(1), &random) < first);
+    }
+
+    #[test]
+    fn no_ids_span_nothing() {
+        let (first, last) = span(&[]);
+        assert!(first > last);
+    }
 }

@@ -8,7 +8,7 @@
 //! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`version`] | pure values and rules |
 //! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] [`usage`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
-//! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`retention`] [`webhook`] | what follows from a change |
+//! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`partition`] [`retention`] [`webhook`] | what follows from a change |
 //! | 4 | [`lockout`] [`rbac`] [`service_account`] [`tenant`] [`user`] | who there is |
 //! | 5 | [`api_key`] [`device`] [`mfa`] [`session`] [`switch_off`] | what they hold |
 //! | 6 | [`auth`] [`seed`] | how they get in |
@@ -38,6 +38,7 @@ pub mod mail;
 pub mod mfa;
 pub mod outbox;
 pub mod page;
+pub mod partition;
 pub mod permission;
 pub mod postgres;
 pub mod principal;

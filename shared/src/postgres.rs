@@ -41,6 +41,10 @@ pub enum CrossTenant {
     Seal,
     /// An operator has the audit trail verified.
     Verify,
+    /// The worker makes partitions, and drops those whose day is history.
+    Partitions,
+    /// The worker writes deliveries of events that go to very many endpoints.
+    FanOut,
     /// The worker claims and records work of many tenants at once.
     Deliver,
 }

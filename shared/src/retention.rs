@@ -1,13 +1,13 @@
 //! What is deleted once nothing can ask for it any more, or may.
 //!
 //! Every statement deletes a bounded number of rows, so that none holds locks for long; the caller comes again
-//! until there is nothing left.
+//! until there is nothing left. The history of webhooks ends by the day, and whole ([`end_history`]).
 
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbErr, raw_sql};
 
-use crate::{context::Context, outbox, postgres::CrossTenant};
+use crate::{context::Context, outbox, partition, postgres::CrossTenant};
 
 /// Ended sessions stay for a month more, for whoever asks where an account was used.
 const SESSION_HISTORY: Duration = Duration::from_hours(30 * 24);
@@ -100,7 +100,26 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
         tx.commit().await?;
     }
     let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+    most = most.max(outbox::mark_old(&tx, now, limit).await?);
+    tx.commit().await?;
+    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
     most = most.max(outbox::erase_marked(&tx, None, limit).await?);
     tx.commit().await?;
     Ok(most)
+}
+
+/// Ends the history of webhooks that is older than the settings say: events, deliveries and attempts by the day, and up
+/// to `limit` rows of each that lie in no day's partition; how many of the latter there were at most.
+///
+/// A day of which a delivery still waits stays until that has come to its end.
+///
+/// # Errors
+/// When a day cannot be dropped now; it is found again by the next run.
+pub async fn end_history(context: &Context, limit: u32) -> Result<u64, DbErr> {
+    let before = context.clock.now() - context.config.webhooks.history;
+    let dropped = partition::drop_before(context, before).await?;
+    if dropped > 0 {
+        tracing::info!(partitions = dropped, %before, "the history of webhooks that is older has ended");
+    }
+    partition::delete_outside(context, before, limit).await
 }

@@ -303,7 +303,7 @@ async fn what_is_not_valid_is_named() {
 
 #[tokio::test]
 async fn parallel_creations_stop_at_the_limit() {
-    let bed = TestBed::new().await;
+    let bed = TestBed::with(&[("webhooks.max_endpoints", "20")]).await;
     let context = &bed.context;
     let tenant = add_tenant(context, "acme").await;
     let fill = format!(
@@ -311,7 +311,7 @@ async fn parallel_creations_stop_at_the_limit() {
              (id, tenant_id, url, event_types, header_names, sealed_headers, enabled, sealed_secret, created_at, updated_at)
          SELECT gen_random_uuid(), '{tenant}', 'https://example.com/', '{{}}', '{{}}', '', true, '', now(), now()
          FROM generate_series(1, {})",
-        webhook::MAX_ENDPOINTS - 1
+        context.config.webhooks.max_endpoints - 1
     );
     let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await.unwrap();
     tx.execute_unprepared(&fill).await.unwrap();

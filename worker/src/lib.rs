@@ -9,6 +9,8 @@
 //! worker along; a call to an address inside the operator's network.
 
 mod deliver;
+mod fan_out;
+mod history;
 pub mod listener;
 mod mail;
 mod seal;
@@ -89,6 +91,8 @@ pub async fn run_with(
     };
     spawn_lane(&mut parts, &context, Lane::Mail, few, &stop, handler)?;
     parts.spawn(seal::run(context.clone(), stop.clone()));
+    parts.spawn(fan_out::run(context.clone(), stop.clone()));
+    parts.spawn(history::run(context.clone(), stop.clone()));
     parts.spawn(sweep::run(context, stop.clone()));
 
     let finished = async {

@@ -62,11 +62,11 @@ async fn each_filter_and_all_of_them_together_find_what_they_say() {
     let ada = world.person("ada").await;
     world.person("bob").await;
     let changed = json!({ "name": "Ada" });
-    let path = format!("/v1/users/{}", ada.id);
+    let hers = format!("/v1/users/{}", ada.id);
     let patch = || {
         world
             .api
-            .request(reqwest::Method::PATCH, &path)
+            .request(reqwest::Method::PATCH, &hers)
             .bearer_auth(&world.owner)
             .json(&changed)
     };

@@ -233,6 +233,10 @@ pub struct Webhooks {
     pub timeout: Duration,
     /// `disable_after`: an endpoint of which every call has failed for so long is turned off.
     pub disable_after: Duration,
+    /// `max_endpoints` of a tenant.
+    pub max_endpoints: u32,
+    /// `history`: for so long events, deliveries and attempts are kept. Where a delivery still waits, its day stays.
+    pub history: Duration,
 }
 
 /// The worker process.
@@ -499,6 +503,8 @@ impl Webhooks {
             jitter: source.or("webhooks.jitter", 0.2),
             timeout: source.or("webhooks.timeout", Duration::from_secs(15)),
             disable_after: source.or("webhooks.disable_after", Duration::from_hours(5 * 24)),
+            max_endpoints: source.or("webhooks.max_endpoints", 10_000),
+            history: source.or("webhooks.history", Duration::from_secs(30 * DAY)),
         }
     }
 }

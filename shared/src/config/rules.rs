@@ -1,5 +1,7 @@
 //! What settings must satisfy together, and what production refuses.
 
+use std::time::Duration;
+
 use super::{Config, Environment, KeyRing, MailTransport, Source};
 
 /// Notes every broken rule.
@@ -44,6 +46,10 @@ fn sanity(config: &Config, source: &mut Source) {
     }
     if !(0.0..=1.0).contains(&config.webhooks.jitter) {
         source.fault("webhooks.jitter: must lie between 0 and 1");
+    }
+    // Partitions are made no further back, and yesterday's are not dropped.
+    if !(Duration::from_hours(2 * 24)..=Duration::from_hours(400 * 24)).contains(&config.webhooks.history) {
+        source.fault("webhooks.history: must lie between 2 and 400 days");
     }
     if config.worker.sweep_interval.is_zero() {
         source.fault("worker.sweep_interval: must be longer than nothing");

@@ -13,8 +13,10 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: AttemptId,
     /// Whose it is.
+    #[sea_orm(primary_key, auto_increment = false)]
     pub tenant_id: TenantId,
     /// The delivery.
+    #[sea_orm(primary_key, auto_increment = false)]
     pub delivery_id: DeliveryId,
     /// Counts from 1.
     pub number: i32,

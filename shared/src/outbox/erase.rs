@@ -1,8 +1,25 @@
 //! Events of accounts that are gone: what they said is erased, that they were is not.
 
-use sea_orm::{ConnectionTrait, DbErr, raw_sql};
+use std::collections::HashSet;
 
-use crate::{id::TenantId, postgres::Tx};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
+use uuid::Uuid;
+
+use crate::{
+    id::{self, TenantId},
+    postgres::Tx,
+};
+
+#[derive(FromQueryResult)]
+struct Marked {
+    id: Uuid,
+    tenant_id: Uuid,
+}
+
+#[derive(FromQueryResult)]
+struct Waiting {
+    event_id: Uuid,
+}
 
 /// Erases the data of up to `limit` events that are marked for it, in one tenant or in all, and what receivers
 /// answered to them; how many there were.
@@ -13,25 +30,65 @@ use crate::{id::TenantId, postgres::Tx};
 /// # Errors
 /// When the database does not answer.
 pub(crate) async fn erase_marked(tx: &Tx, tenant: Option<TenantId>, limit: i64) -> Result<u64, DbErr> {
-    // `state || ''`: see `webhook::work`.
+    let (mut erased, mut after) = (0, Uuid::nil());
+    loop {
+        let marked = Marked::find_by_statement(raw_sql!(
+            Postgres,
+            "SELECT id, tenant_id FROM events
+             WHERE erase AND ({tenant}::uuid IS NULL OR tenant_id = {tenant}) AND id > {after}
+             ORDER BY id LIMIT {limit} FOR NO KEY UPDATE SKIP LOCKED"
+        ))
+        .all(tx)
+        .await?;
+        let Some(last) = marked.last() else {
+            return Ok(erased);
+        };
+        after = last.id;
+        erased += erase(tx, &marked).await?;
+        if erased >= limit.unsigned_abs() || (marked.len() as u64) < limit.unsigned_abs() {
+            return Ok(erased);
+        }
+    }
+}
+
+/// Erases those of the events that nothing is under way of.
+async fn erase(tx: &Tx, marked: &[Marked]) -> Result<u64, DbErr> {
+    let ids: Vec<Uuid> = marked.iter().map(|event| event.id).collect();
+    let (of_deliveries, of_fan_outs, (first, last)) = (ids.clone(), ids.clone(), id::span(&ids));
+    // `state || ''` and the span: see `webhook::work`.
+    let waiting: HashSet<Uuid> = Waiting::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT event_id FROM deliveries
+         WHERE event_id = ANY({of_deliveries}) AND id BETWEEN {first} AND {last} AND state || '' = 'pending'
+         UNION ALL
+         SELECT e.id FROM fanouts f CROSS JOIN unnest(f.event_ids) AS e (id)
+         WHERE f.id BETWEEN {first} AND {last} AND e.id = ANY({of_fan_outs})"
+    ))
+    .all(tx)
+    .await?
+    .into_iter()
+    .map(|waiting| waiting.event_id)
+    .collect();
+    let over = || marked.iter().filter(|event| !waiting.contains(&event.id));
+    let ids: Vec<Uuid> = over().map(|event| event.id).collect();
+    let tenants: HashSet<Uuid> = over().map(|event| event.tenant_id).collect();
+    let tenants: Vec<Uuid> = tenants.into_iter().collect();
+    let events = ids.clone();
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "UPDATE attempts SET response_headers = jsonb_build_object(), response_body = NULL
+         WHERE tenant_id = ANY({tenants}) AND delivery_id BETWEEN {first} AND {last}
+           AND delivery_id = ANY(ARRAY(
+               SELECT id FROM deliveries WHERE event_id = ANY({events}) AND id BETWEEN {first} AND {last}))"
+    ))
+    .await?;
     let erased = tx
         .execute_raw(raw_sql!(
             Postgres,
-            "WITH due AS (
-                 SELECT e.tenant_id, e.id FROM events e
-                 WHERE e.erase AND ({tenant}::uuid IS NULL OR e.tenant_id = {tenant})
-                   AND NOT EXISTS (
-                       SELECT FROM deliveries d
-                       WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id AND d.state || '' = 'pending')
-                 ORDER BY e.id LIMIT {limit} FOR NO KEY UPDATE SKIP LOCKED),
-             answers AS (
-                 UPDATE attempts a SET response_headers = jsonb_build_object(), response_body = NULL
-                 FROM due JOIN deliveries d ON d.tenant_id = due.tenant_id AND d.event_id = due.id
-                 WHERE a.tenant_id = d.tenant_id AND a.delivery_id = d.id)
-             UPDATE events e SET erase = false, user_id = NULL, body = json_build_object(
+            "UPDATE events e SET erase = false, user_id = NULL, body = json_build_object(
                  'type', e.type, 'timestamp', e.body::json -> 'timestamp', 'tenant_id', e.tenant_id,
                  'data', json_build_object('erased', true))::text
-             FROM due WHERE e.tenant_id = due.tenant_id AND e.id = due.id"
+             WHERE e.id = ANY({ids}) AND e.id BETWEEN {first} AND {last}"
         ))
         .await?;
     Ok(erased.rows_affected())

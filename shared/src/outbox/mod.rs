@@ -2,21 +2,26 @@
 //!
 //! An event is a row whose body is the text that receivers get, byte for byte. Together with it stands one
 //! delivery for each endpoint of the tenant that is enabled and asks for the type. After the commit the
-//! deliveries' ids go to the queue; what is lost on the way, the sweep finds again by `sweep_at`.
+//! deliveries' ids go to the queue; what is lost on the way, the sweep finds again by `sweep_at`. For more endpoints than
+//! [`AT_ONCE`] the event is written alone, with a note of who gets it, and the worker writes the deliveries ([`fan_out`]).
+//!
+//! A delivery's id bears the instant of its event's: see `partition`.
 //!
 //! What must never happen: an event of a change that did not commit; a change without its event; a body that is
 //! made anew for a second attempt.
 
 mod erase;
 mod event_type;
+pub mod fan_out;
+mod payload;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sea_orm::{FromQueryResult, raw_sql};
 use serde::Serialize;
 use uuid::Uuid;
 
-pub(crate) use self::erase::erase_marked;
 pub use self::event_type::{EventType, InvalidEventType, MAX_NAME, OwnEventType, is_subscribable};
+pub(crate) use self::{erase::erase_marked, payload::mark_old};
 use crate::{
     context::Change,
     error::Internal,
@@ -24,6 +29,9 @@ use crate::{
     queue::Lane,
     usage::Counter,
 };
+
+/// With more endpoints than that, an event's deliveries are not written in its own transaction.
+pub const AT_ONCE: i64 = 200;
 
 /// The text that is stored, signed and sent.
 #[derive(Serialize)]
@@ -166,17 +174,26 @@ async fn write_each(
     let sweep_at = now + change.context.config.worker.queue_grace;
     let deliveries = Written::find_by_statement(raw_sql!(
         Postgres,
-        "WITH written AS (
+        "WITH wanting AS MATERIALIZED (
+             SELECT array_agg(p.id ORDER BY p.id) AS ids, count(*) AS many FROM webhook_endpoints p
+             WHERE p.tenant_id = {tenant} AND p.enabled
+               AND (cardinality(p.event_types) = 0 OR {name} = ANY(p.event_types))),
+         written AS (
              INSERT INTO events (id, tenant_id, type, body, user_id, created_at)
              SELECT id, {tenant}, {name}, body, coalesce(about, {user}), {now}
              FROM unnest({ids}::uuid[], {bodies}::text[], {users}::uuid[]) AS e (id, body, about)
-             RETURNING id)
+             RETURNING id),
+         spread_later AS (
+             INSERT INTO fanouts (id, tenant_id, event_ids, event_type, endpoint_ids, created_at, touched_at)
+             SELECT latchkey_uuid_beside(e.first), {tenant}, e.ids, {name}, w.ids, {now}, {now}
+             FROM wanting w,
+                  (SELECT array_agg(id) AS ids, (array_agg(id))[1] AS first FROM written) e
+             WHERE w.many > {AT_ONCE} AND e.first IS NOT NULL)
          INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state,
                                  next_attempt_at, sweep_at, created_at)
-         SELECT latchkey_uuid_v7({now}), {tenant}, e.id, p.id, {name}, 'pending', {now}, {sweep_at}, {now}
-         FROM written e CROSS JOIN webhook_endpoints p
-         WHERE p.tenant_id = {tenant} AND p.enabled
-           AND (cardinality(p.event_types) = 0 OR {name} = ANY(p.event_types))
+         SELECT latchkey_uuid_beside(e.id), {tenant}, e.id, p.id, {name}, 'pending', {now}, {sweep_at}, {now}
+         FROM written e CROSS JOIN wanting w CROSS JOIN unnest(w.ids) AS p (id)
+         WHERE w.many <= {AT_ONCE}
          RETURNING id"
     ))
     .all(&change.tx)

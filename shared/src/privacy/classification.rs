@@ -299,29 +299,20 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
-        name: "attempts",
+        name: "payload_marks",
+        rows: None,
+        newest: "marked_to",
+        ending: Ending::Stay("How far a whole tenant's events have been looked at."),
+        columns: &[(Reference, &["tenant_id", "marked_to"])],
+    },
+    Table {
+        name: "fanouts",
         rows: None,
         newest: "id",
-        ending: Ending::Stay(
-            "Of the tenant's own servers. What they answered might repeat what they were sent, and is erased with \
-             the event.",
-        ),
+        ending: Ending::Stay("Ids, until the deliveries of an event to very many endpoints are written."),
         columns: &[
-            (Reference, &["id", "tenant_id", "delivery_id"]),
-            (
-                Operational,
-                &[
-                    "number",
-                    "started_at",
-                    "duration_ms",
-                    "outcome",
-                    "status",
-                    "error_class",
-                    "error_detail",
-                    "address",
-                ],
-            ),
-            (Secret, &["response_headers", "response_body"]),
+            (Reference, &["id", "tenant_id", "event_ids", "endpoint_ids"]),
+            (Operational, &["event_type", "spread", "created_at", "touched_at"]),
         ],
     },
     Table {
@@ -345,6 +336,33 @@ pub const TABLES: &[Table] = &[
                     "finished_at",
                 ],
             ),
+        ],
+    },
+    // After the deliveries: a worker that holds one may still write an attempt of it.
+    Table {
+        name: "attempts",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay(
+            "Of the tenant's own servers. What they answered might repeat what they were sent, and is erased with \
+             the event.",
+        ),
+        columns: &[
+            (Reference, &["id", "tenant_id", "delivery_id"]),
+            (
+                Operational,
+                &[
+                    "number",
+                    "started_at",
+                    "duration_ms",
+                    "outcome",
+                    "status",
+                    "error_class",
+                    "error_detail",
+                    "address",
+                ],
+            ),
+            (Secret, &["response_headers", "response_body"]),
         ],
     },
     Table {

@@ -158,13 +158,31 @@ pub(super) async fn hold_purging(tx: &Tx, tenant: TenantId) -> Result<bool, DbEr
 /// Removes up to `limit` of the tenant's rows of a table; how many there were.
 pub(super) async fn remove_some(tx: &Tx, tenant: TenantId, table: &Table, limit: u32) -> Result<u64, DbErr> {
     let name = table.name;
-    // By the rows' places: they have no key of the same form in all tables.
-    let sql = format!(
-        "DELETE FROM {name} WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
-             SELECT ctid FROM {name} WHERE tenant_id = $1 LIMIT {limit}))"
-    );
+    let sql = match partition_key(name) {
+        // A place is one within its partition only. All of the oldest keys go: of attempts, whole deliveries'.
+        Some(key) => format!(
+            "WITH oldest AS MATERIALIZED (SELECT {key} FROM {name} WHERE tenant_id = $1 ORDER BY {key} LIMIT {limit})
+             DELETE FROM {name} WHERE tenant_id = $1 AND {key} = ANY (ARRAY(SELECT {key} FROM oldest))
+               AND {key} >= (SELECT {key} FROM oldest ORDER BY {key} LIMIT 1)
+               AND {key} <= (SELECT {key} FROM oldest ORDER BY {key} DESC LIMIT 1)"
+        ),
+        // By the rows' places: they have no key of the same form in all tables.
+        None => format!(
+            "DELETE FROM {name} WHERE tenant_id = $1 AND ctid = ANY (ARRAY(
+                 SELECT ctid FROM {name} WHERE tenant_id = $1 LIMIT {limit}))"
+        ),
+    };
     let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [tenant.0.into()]);
     Ok(tx.execute_raw(statement).await?.rows_affected())
+}
+
+/// The column whose span decides in which partition a row lies, of tables that have partitions.
+fn partition_key(table: &str) -> Option<&'static str> {
+    match table {
+        "attempts" => Some("delivery_id"),
+        "deliveries" | "events" => Some("id"),
+        _ => None,
+    }
 }
 
 /// Whether the tenant itself was removed.
@@ -173,5 +191,11 @@ pub(super) async fn remove_tenant(tx: &Tx, tenant: TenantId) -> Result<bool, DbE
         Postgres,
         "DELETE FROM tenants WHERE id = {tenant} AND status = 'purging'"
     ));
-    Ok(removed.await?.rows_affected() == 1)
+    let removed = removed.await?.rows_affected() == 1;
+    if removed {
+        // A call that was under way meanwhile. Its delivery has gone with the tenant, and without it nobody writes another.
+        let late = raw_sql!(Postgres, "DELETE FROM attempts WHERE tenant_id = {tenant}");
+        tx.execute_raw(late).await?;
+    }
+    Ok(removed)
 }

@@ -36,7 +36,7 @@ pub use self::{
     service::{CreateTenant, TenantError, TenantFilter, create, get, list},
     settings::{
         EmailVerification, LockoutPolicy, MfaPolicy, MfaRequirement, PasswordPolicy, Registration,
-        SessionPolicy, SettingFault, Settings,
+        SessionPolicy, SettingFault, Settings, WebhookPolicy,
     },
     slug::{InvalidSlug, Slug},
 };

@@ -24,6 +24,8 @@ pub struct Settings {
     pub lockout: LockoutPolicy,
     /// How mails look.
     pub branding: Branding,
+    /// What is kept of webhooks.
+    pub webhooks: WebhookPolicy,
 }
 
 /// What passwords must be.
@@ -123,6 +125,15 @@ impl Default for LockoutPolicy {
     }
 }
 
+/// What is kept of webhooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebhookPolicy {
+    /// For so many days what events say and receivers answer is kept; the installation's own limit holds in any case.
+    /// `outbox` reads this from the row.
+    pub payload_retention_days: Option<u16>,
+}
+
 /// Who may register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -201,6 +212,7 @@ impl Settings {
             sessions,
             lockout,
             branding,
+            webhooks,
         } = self;
         let mut faults = Faults::default();
         faults.range("/passwords/min_length", passwords.min_length.into(), (8, 64));
@@ -212,6 +224,9 @@ impl Settings {
         let daily = (lockout.threshold.max(3).into(), 1000);
         faults.range("/lockout/daily_limit", lockout.daily_limit.into(), daily);
         judge_branding(branding, &mut faults);
+        if let Some(days) = webhooks.payload_retention_days {
+            faults.range("/webhooks/payload_retention_days", days.into(), (1, 400));
+        }
         faults.0
     }
 }
@@ -313,6 +328,7 @@ mod tests {
             "lockout": { "threshold": 2, "daily_limit": 1001 },
             "branding": { "product_name": " ", "accent_color": "red", "logo_url": "http://a.test/x.png",
                           "support_email": "a@b.test\r\nBcc: eve@example.com" },
+            "webhooks": { "payload_retention_days": 0 },
         });
         assert_eq!(
             pointers(all),
@@ -329,6 +345,7 @@ mod tests {
                 "/branding/accent_color",
                 "/branding/logo_url",
                 "/branding/support_email",
+                "/webhooks/payload_retention_days",
             ]
         );
     }

@@ -26,8 +26,6 @@ use crate::{
     principal::Origin,
 };
 
-/// The most endpoints of a tenant. An event writes one delivery for each of them in its own transaction.
-pub const MAX_ENDPOINTS: u32 = 200;
 /// The largest payload of an event, in bytes of JSON.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
 
@@ -36,7 +34,7 @@ type Result<T> = std::result::Result<T, WebhookError>;
 /// Makes an endpoint. Its secret is returned here and never again.
 ///
 /// # Errors
-/// When a field is not valid, or the tenant has [`MAX_ENDPOINTS`] already.
+/// When a field is not valid, or the tenant has as many as the settings allow.
 pub async fn create_endpoint(
     context: &Context,
     caller: &Authorized<WebhooksWrite>,
@@ -57,8 +55,9 @@ pub async fn create_endpoint(
 
     let tenant = caller.principal().tenant;
     let change = context.change(tenant, caller.actor(), origin).await?;
-    if store::count_for_insert(tenant, &change.tx).await? >= u64::from(MAX_ENDPOINTS) {
-        return Err(WebhookError::LimitReached(MAX_ENDPOINTS));
+    let most = context.config.webhooks.max_endpoints;
+    if store::count_for_insert(tenant, &change.tx).await? >= u64::from(most) {
+        return Err(WebhookError::LimitReached(most));
     }
     let id = EndpointId(context.uuid(change.now));
     let secret = SigningSecret::new(&*context.random);

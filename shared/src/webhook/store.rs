@@ -1,6 +1,6 @@
 //! The SQL behind the services. Every statement names the tenant, though row-level security would do so too.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, QueryTrait, raw_sql,
@@ -9,7 +9,7 @@ use sea_orm::{
 use super::model::DeliveryFilter;
 use crate::{
     entity::{attempt, delivery, event, tenant, webhook_endpoint as endpoint},
-    id::{DeliveryId, EndpointId, EventId, TenantId},
+    id::{DeliveryId, EndpointId, EventId, TenantId, first_id},
     page::PageRequest,
     postgres::Tx,
 };
@@ -88,15 +88,17 @@ pub(super) async fn cancel_pending(
     // In the order of ids, as the worker locks them, so that neither waits for the other in a circle.
     let cancelled = Cancelled::find_by_statement(raw_sql!(
         Postgres,
-        "WITH waiting AS (
+        "WITH waiting AS MATERIALIZED (
              SELECT id FROM deliveries
              WHERE tenant_id = {tenant} AND endpoint_id = {id} AND state = 'pending'
                AND (lease_until IS NULL OR lease_until < {now})
              ORDER BY id FOR NO KEY UPDATE)
          UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, lease_until = NULL,
                 generation = generation + 1, finished_at = {now}
-         FROM waiting WHERE deliveries.id = waiting.id AND deliveries.tenant_id = {tenant}
-         RETURNING deliveries.id"
+         WHERE tenant_id = {tenant} AND id = ANY(ARRAY(SELECT id FROM waiting))
+           AND id >= (SELECT id FROM waiting ORDER BY id LIMIT 1)
+           AND id <= (SELECT id FROM waiting ORDER BY id DESC LIMIT 1)
+         RETURNING id"
     ))
     .all(tx)
     .await?;
@@ -163,11 +165,16 @@ pub(super) async fn deliveries(
         .apply_if(event_type.as_deref(), |query, name| {
             query.filter(delivery::Column::EventType.eq(name))
         })
+        // Ids bear the same instants, to the millisecond, and decide which partitions are opened.
         .apply_if(*since, |query, at| {
-            query.filter(delivery::Column::CreatedAt.gte(at))
+            query
+                .filter(delivery::Column::Id.gte(first_id(at)))
+                .filter(delivery::Column::CreatedAt.gte(at))
         })
         .apply_if(*until, |query, at| {
-            query.filter(delivery::Column::CreatedAt.lt(at))
+            query
+                .filter(delivery::Column::Id.lt(first_id(at + TimeDelta::milliseconds(1))))
+                .filter(delivery::Column::CreatedAt.lt(at))
         })
         .order_by_desc(delivery::Column::Id)
         .limit(page.fetch().unsigned_abs())

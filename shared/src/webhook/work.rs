@@ -7,6 +7,10 @@
 //! A statement that has ids compares `state || ''`: were it the bare column, the planner might take the index of what is
 //! due, and walk through the whole backlog for the sake of a few rows.
 //!
+//! Such a statement also names the span of the ids, so that it opens the partitions of their days alone, and of events
+//! those of the same: a delivery's id bears its event's instant. It takes rows by `= ANY` even where it joins by their
+//! ids: the planner might read all that lies between the first and the last.
+//!
 //! Rows are locked in the order of their ids, here and in `store`, so that two batches never wait for each other in a circle.
 
 use std::time::Duration;
@@ -23,7 +27,7 @@ use crate::{
     context::Context,
     crypto::seal,
     error::Internal,
-    id::{DeliveryId, EndpointId, EventId, TenantId},
+    id::{self, DeliveryId, EndpointId, EventId, TenantId},
     postgres::CrossTenant,
 };
 
@@ -90,12 +94,14 @@ impl Claimed {
 pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result<Vec<Claimed>, DbErr> {
     let now = context.clock.now();
     let (lease_until, soon) = (now + lease, now + CLOCK_SKEW);
+    let (first, last) = id::span(&ids);
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
     let claimed = Claimed::find_by_statement(raw_sql!(
         Postgres,
         "WITH due AS (
              SELECT id FROM deliveries
-             WHERE id = ANY({ids}) AND state || '' = 'pending' AND (attempts = 0 OR next_attempt_at <= {soon})
+             WHERE id = ANY({ids}) AND id BETWEEN {first} AND {last}
+               AND state || '' = 'pending' AND (attempts = 0 OR next_attempt_at <= {soon})
                AND (lease_until IS NULL OR lease_until < {now})
              ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
          UPDATE deliveries d SET
@@ -105,17 +111,21 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
              state = CASE WHEN p.enabled THEN 'pending' ELSE 'cancelled' END,
              next_attempt_at = CASE WHEN p.enabled THEN d.next_attempt_at END,
              finished_at = CASE WHEN p.enabled THEN NULL ELSE {now} END
-         FROM due, events e, webhook_endpoints p
-         WHERE d.id = due.id
-           AND e.tenant_id = d.tenant_id AND e.id = d.event_id
+         FROM webhook_endpoints p
+         WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id BETWEEN {first} AND {last}
            AND p.tenant_id = d.tenant_id AND p.id = d.endpoint_id
-         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.created_at, d.sweep_at AS lease_until, d.event_id, e.body,
+         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.created_at, d.sweep_at AS lease_until, d.event_id,
+                   coalesce((
+                       SELECT e.body FROM events e
+                       WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), '') AS body,
                    d.endpoint_id, p.url, p.failing_since, p.enabled, p.sealed_secret, p.sealed_headers"
     ))
     .all(&tx)
     .await?;
     tx.commit().await?;
-    Ok(claimed.into_iter().filter(|claimed| claimed.enabled).collect())
+    // An event goes with its deliveries, never before them; should one be missing all the same, nothing is sent.
+    let whole = |claimed: &Claimed| claimed.enabled && !claimed.body.is_empty();
+    Ok(claimed.into_iter().filter(whole).collect())
 }
 
 /// What a delivery becomes after a call.
@@ -197,7 +207,7 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Inte
     let now = context.clock.now();
     let ids: Vec<Uuid> = finished.iter().map(|call| call.id.0).collect();
     let calls: Vec<Call<'_>> = finished.iter().map(|call| Call::of(context, call)).collect();
-    let calls = serde_json::to_string(&calls)?;
+    let (calls, (first, last)) = (serde_json::to_string(&calls)?, id::span(&ids));
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
     tx.execute_raw(raw_sql!(
         Postgres,
@@ -207,7 +217,8 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Inte
                  next_at timestamptz, started_at timestamptz, duration_ms integer, outcome text, status smallint,
                  error_class text, error_detail text, address text, response_headers jsonb, response_body text)),
          held AS (
-             SELECT id FROM deliveries WHERE id = ANY({ids}) ORDER BY id FOR NO KEY UPDATE),
+             SELECT id FROM deliveries WHERE id = ANY({ids}) AND id BETWEEN {first} AND {last}
+             ORDER BY id FOR NO KEY UPDATE),
          moved AS (
              UPDATE deliveries d SET
                  state = c.state,
@@ -216,9 +227,9 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Inte
                  sweep_at = coalesce(c.next_at, {now}),
                  lease_until = NULL,
                  finished_at = CASE WHEN c.next_at IS NULL THEN {now} END
-             FROM held, calls c
-             WHERE d.id = held.id AND c.delivery_id = held.id AND d.generation = c.generation
-               AND d.state || '' = 'pending')
+             FROM calls c
+             WHERE d.id = ANY(ARRAY(SELECT id FROM held)) AND d.id BETWEEN {first} AND {last} AND d.id = c.delivery_id
+               AND d.generation = c.generation AND d.state || '' = 'pending')
          INSERT INTO attempts (id, tenant_id, delivery_id, number, started_at, duration_ms, outcome, status,
                                error_class, error_detail, address, response_headers, response_body)
          SELECT c.id, c.tenant_id, c.delivery_id, c.number, c.started_at, c.duration_ms, c.outcome, c.status,
@@ -313,19 +324,19 @@ pub struct GivenBack {
 /// When the database does not answer; then the claims end with their leases.
 pub async fn give_back(context: &Context, back: &[GivenBack]) -> Result<(), DbErr> {
     let ids: Vec<Uuid> = back.iter().map(|back| back.id.0).collect();
-    let (held, generations) = (
-        ids.clone(),
-        back.iter().map(|back| back.generation).collect::<Vec<i32>>(),
-    );
+    let generations: Vec<i32> = back.iter().map(|back| back.generation).collect();
     let times: Vec<DateTime<Utc>> = back.iter().map(|back| back.at).collect();
+    let (wanted, (first, last)) = (ids.clone(), id::span(&ids));
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
     tx.execute_raw(raw_sql!(
         Postgres,
         "WITH held AS (
-             SELECT id FROM deliveries WHERE id = ANY({held}) ORDER BY id FOR NO KEY UPDATE)
+             SELECT id FROM deliveries WHERE id = ANY({wanted}) AND id BETWEEN {first} AND {last}
+             ORDER BY id FOR NO KEY UPDATE)
          UPDATE deliveries d SET lease_until = NULL, next_attempt_at = b.at, sweep_at = b.at
-         FROM held, unnest({ids}::uuid[], {generations}::integer[], {times}::timestamptz[]) AS b (id, generation, at)
-         WHERE d.id = held.id AND b.id = held.id AND d.generation = b.generation AND d.state || '' = 'pending'"
+         FROM unnest({ids}::uuid[], {generations}::integer[], {times}::timestamptz[]) AS b (id, generation, at)
+         WHERE d.id = ANY(ARRAY(SELECT id FROM held)) AND d.id BETWEEN {first} AND {last} AND d.id = b.id
+           AND d.generation = b.generation AND d.state || '' = 'pending'"
     ))
     .await?;
     tx.commit().await
@@ -375,15 +386,20 @@ pub async fn sweep(context: &Context, fresh: bool, retries: bool, limit: u32) ->
     let now = context.clock.now();
     let (until, limit) = (now + context.config.worker.queue_grace, i64::from(limit));
     let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+    // The plan is kept while days begin and grow: what is right for one that is empty must be right for one that is not.
+    tx.execute_unprepared("SET LOCAL enable_seqscan = off").await?;
     let due = Due::find_by_statement(raw_sql!(
         Postgres,
-        "UPDATE deliveries SET sweep_at = {until}
-         WHERE id IN (
+        "WITH due AS MATERIALIZED (
              SELECT id FROM deliveries
              WHERE state = 'pending' AND sweep_at <= {now}
                AND (({fresh} AND attempts = 0) OR ({retries} AND attempts > 0))
              ORDER BY sweep_at FOR NO KEY UPDATE SKIP LOCKED LIMIT {limit})
-         RETURNING id, attempts"
+         UPDATE deliveries d SET sweep_at = {until}
+         WHERE d.id = ANY(ARRAY(SELECT id FROM due))
+           AND d.id >= (SELECT id FROM due ORDER BY id LIMIT 1)
+           AND d.id <= (SELECT id FROM due ORDER BY id DESC LIMIT 1)
+         RETURNING d.id, d.attempts"
     ))
     .all(&tx)
     .await?;

@@ -12,6 +12,7 @@ use latchkey_shared::{
 use poem_openapi::{Enum, Object};
 use uuid::Uuid;
 
+use super::settings::WebhooksView;
 use crate::time::Timestamp;
 
 /// An enum of the domain and how it is written, both ways.
@@ -165,6 +166,7 @@ struct SettingsView {
     sessions: SessionsView,
     lockout: LockoutView,
     branding: BrandingView,
+    webhooks: WebhooksView,
 }
 
 impl From<Settings> for SettingsView {
@@ -177,6 +179,7 @@ impl From<Settings> for SettingsView {
             sessions,
             lockout,
             branding,
+            webhooks,
         } = settings;
         Self {
             registration: registration.into(),
@@ -186,6 +189,7 @@ impl From<Settings> for SettingsView {
             sessions: sessions.into(),
             lockout: lockout.into(),
             branding: branding.into(),
+            webhooks: webhooks.into(),
         }
     }
 }

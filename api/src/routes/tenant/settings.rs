@@ -1,5 +1,6 @@
 //! What to change of a tenant's settings: a merge patch whose fields are those of the settings.
 
+use latchkey_shared::tenant::WebhookPolicy;
 use poem_openapi::{
     Object,
     types::{Example, MaybeUndefined},
@@ -20,6 +21,7 @@ pub(super) struct UpdateSettingsRequest {
     sessions: MaybeUndefined<SessionsPatch>,
     lockout: MaybeUndefined<LockoutPatch>,
     branding: MaybeUndefined<BrandingPatch>,
+    webhooks: MaybeUndefined<WebhooksPatch>,
 }
 
 impl Example for UpdateSettingsRequest {
@@ -37,6 +39,7 @@ impl Example for UpdateSettingsRequest {
             sessions: MaybeUndefined::Undefined,
             lockout: MaybeUndefined::Undefined,
             branding: MaybeUndefined::Undefined,
+            webhooks: MaybeUndefined::Undefined,
         }
     }
 }
@@ -109,4 +112,34 @@ struct BrandingPatch {
     /// Where replies go.
     #[oai(validator(min_length = 3, max_length = 254))]
     support_email: MaybeUndefined<String>,
+}
+
+/// What is kept of webhooks.
+#[derive(Object)]
+#[oai(rename = "WebhookPolicyPatch", deny_unknown_fields)]
+struct WebhooksPatch {
+    /// For so many days what events say and receivers answer is kept; the installation's own limit holds in any case.
+    #[oai(validator(minimum(value = "1"), maximum(value = "400")))]
+    payload_retention_days: MaybeUndefined<u16>,
+}
+
+/// What is kept of webhooks.
+#[derive(Object)]
+#[oai(rename = "WebhookPolicy")]
+pub(super) struct WebhooksView {
+    /// For so many days what events say and receivers answer is kept; null where the installation's own limit holds
+    /// alone.
+    #[oai(skip_serializing_if_is_none = false)]
+    payload_retention_days: Option<u16>,
+}
+
+impl From<WebhookPolicy> for WebhooksView {
+    fn from(policy: WebhookPolicy) -> Self {
+        let WebhookPolicy {
+            payload_retention_days,
+        } = policy;
+        Self {
+            payload_retention_days,
+        }
+    }
 }
