@@ -135,7 +135,7 @@ async fn s34_a_worker_that_is_killed_amid_sealing_leaves_a_chain_that_goes_on() 
     for _ in 0..rows / 1000 {
         write(world.context(), tenant(1), 1000).await;
     }
-    let rows = i64::try_from(rows).unwrap();
+    let rows = i64::from(rows);
     let mut kills = 0;
     let seals = "SELECT count(*) FROM audit_seals";
     let mut sealed = 0;
@@ -210,11 +210,10 @@ async fn s34_a_tenant_with_very_many_rows_holds_up_no_other() {
     until_none(&world, WAITING).await;
     let took = started.elapsed();
     worker.stop().await;
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    let rate = rows as f64 / took.as_secs_f64();
+    let rate = f64::from(rows) / took.as_secs_f64();
     println!("{rows} rows sealed in {took:.1?}: {rate:.0} a second");
     let started = Instant::now();
-    expect_intact(world.context(), tenant(1), i64::try_from(rows).unwrap()).await;
+    expect_intact(world.context(), tenant(1), i64::from(rows)).await;
     println!("verified in {:.1?}", started.elapsed());
 }
 
