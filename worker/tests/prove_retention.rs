@@ -6,7 +6,11 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use latchkey_shared::{partition, retention, webhook::work};
+use latchkey_shared::{
+    page::PageRequest,
+    partition, retention,
+    webhook::{self, DeliveryFilter, work},
+};
 use latchkey_testing::{Prove, Receiver};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use serde_json::json;
@@ -158,7 +162,7 @@ async fn scans(world: &World, but: &str) -> HashMap<String, (i64, i64)> {
         .collect()
 }
 
-/// Of other days nothing is looked at but what is due and what is to be erased, both by an index that holds nothing else.
+/// Nor does a list that begins with a day. Of other days nothing is looked at but what is due and what is to be erased, both by an index that holds nothing else.
 /// The planner is kept from reading whole tables wherever an index can serve: days are small here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_statement_of_a_delivery_looks_into_another_day() {
@@ -180,8 +184,17 @@ async fn no_statement_of_a_delivery_looks_into_another_day() {
         assert!(!event.is_empty());
     }
     worker.stop().await;
+    let now = world.context().clock.now();
+    let since_midnight = DeliveryFilter {
+        since: now.date_naive().and_hms_opt(0, 0, 0).map(|at| at.and_utc()),
+        ..DeliveryFilter::default()
+    };
+    let page = PageRequest::new(Some(100), None).unwrap();
+    let proof = world.proof();
+    let listed = webhook::list_deliveries(world.context(), &proof, &since_midnight, page);
+    assert_eq!(listed.await.unwrap().data.len(), 50);
     alone(&world).await;
-    let today = world.context().clock.now().format("%Y%m%d").to_string();
+    let today = now.format("%Y%m%d").to_string();
     let after = scans(&world, ours).await;
     assert!(after.len() >= 4 * 3 + made_ahead as usize, "{after:?}");
     for (name, (scanned, by_index)) in &after {
