@@ -260,12 +260,13 @@ AS $$
         OR EXISTS (SELECT FROM public.fanouts WHERE id >= low AND id < high)
 $$;
 
--- The days of the rows that there are, as far back as partitions are made; and today and tomorrow. The worker goes on.
+-- The days of the rows that there are, as far back as one transaction has locks for; and today and tomorrow. The worker
+-- goes on. Older rows lie in the default partition until they are deleted.
 DO $$
 DECLARE
     oldest timestamptz := (SELECT min(created_at) FROM public.old_events);
     -- The version and the random part say nothing of the instant; clocks that differ make some ids older than rows.
-    since timestamptz := least(now(), oldest - interval '1 day');
+    since timestamptz := greatest(now() - interval '100 days', least(now(), oldest - interval '1 day'));
 BEGIN
     WHILE public.latchkey_make_partition(since, now() + interval '1 day') IS NOT NULL LOOP
     END LOOP;
