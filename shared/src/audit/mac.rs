@@ -268,9 +268,9 @@ mod tests {
         let key = key(1);
         let mut seen = vec![key.row(&row()), self::key(2).row(&row())];
         for change in changes {
-            let mut changed = row();
-            change(&mut changed);
-            seen.push(key.row(&changed));
+            let mut other = row();
+            change(&mut other);
+            seen.push(key.row(&other));
         }
         let distinct: std::collections::BTreeSet<_> = seen.iter().collect();
         assert_eq!(distinct.len(), seen.len());
