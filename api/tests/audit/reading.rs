@@ -63,14 +63,14 @@ async fn each_filter_and_all_of_them_together_find_what_they_say() {
     world.person("bob").await;
     let changed = json!({ "name": "Ada" });
     let path = format!("/v1/users/{}", ada.id);
-    let patch = || {
+    let rename = || {
         world
             .api
             .request(reqwest::Method::PATCH, &path)
             .bearer_auth(&world.owner)
             .json(&changed)
     };
-    crate::support::Api::send(patch()).await.expect(200);
+    crate::support::Api::send(rename()).await.expect(200);
     let before = world
         .bed
         .context
