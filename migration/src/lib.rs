@@ -22,6 +22,7 @@ mod m20261125_000016_roles;
 mod m20261125_000017_administration;
 mod m20261125_000018_api_keys;
 mod m20261125_000019_idempotency;
+mod m20261126_000021_webhook_endpoints;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261125_000017_administration::Migration),
             Box::new(m20261125_000018_api_keys::Migration),
             Box::new(m20261125_000019_idempotency::Migration),
+            Box::new(m20261126_000021_webhook_endpoints::Migration),
         ]
     }
 }

@@ -28,8 +28,14 @@ pub struct Model {
     pub enabled: bool,
     /// When it was not a person who turned it off.
     pub disabled_reason: Option<String>,
-    /// The signing secret.
+    /// The newest signing secret.
     pub sealed_secret: Vec<u8>,
+    /// The tenant's own; an object of strings.
+    pub metadata: Json,
+    /// The most calls in a span of `rate_window_seconds`.
+    pub rate_limit: Option<i32>,
+    /// How long that span is.
+    pub rate_window_seconds: Option<i32>,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// When it last changed.

@@ -7,6 +7,7 @@
 //! What must never happen: an event of a change that did not commit; a change without its event; a body that is
 //! made anew for a second attempt.
 
+mod direct;
 mod erase;
 mod event_type;
 
@@ -15,8 +16,11 @@ use sea_orm::{FromQueryResult, raw_sql};
 use serde::Serialize;
 use uuid::Uuid;
 
+pub(crate) use self::direct::emit_to;
 pub(crate) use self::erase::erase_marked;
-pub use self::event_type::{EventType, InvalidEventType, MAX_NAME, OwnEventType, is_subscribable};
+pub use self::event_type::{
+    EventType, InvalidEventType, MAX_NAME, OwnEventType, asked_by, is_pattern, is_subscribable,
+};
 use crate::{
     context::Change,
     error::Internal,
@@ -155,7 +159,7 @@ async fn write_each(
     events: Vec<(EventId, String)>,
 ) -> Result<(), Internal> {
     change.count(Counter::Events, events.len());
-    let (tenant, now) = (change.tenant, change.now);
+    let (tenant, now, asked) = (change.tenant, change.now, asked_by(name));
     // `unnest` fills the shorter list up with nulls.
     let (user, users) = match about {
         About::One(user) => (user, Vec::new()),
@@ -176,7 +180,7 @@ async fn write_each(
          SELECT latchkey_uuid_v7({now}), {tenant}, e.id, p.id, {name}, 'pending', {now}, {sweep_at}, {now}
          FROM written e CROSS JOIN webhook_endpoints p
          WHERE p.tenant_id = {tenant} AND p.enabled
-           AND (cardinality(p.event_types) = 0 OR {name} = ANY(p.event_types))
+           AND (cardinality(p.event_types) = 0 OR p.event_types && {asked}::text[])
          RETURNING id"
     ))
     .all(&change.tx)

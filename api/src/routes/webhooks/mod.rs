@@ -1,5 +1,6 @@
 //! Webhooks: endpoints, events, deliveries and their attempts.
 
+mod actions;
 mod error;
 mod model;
 
@@ -17,6 +18,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
+pub use self::actions::WebhookActionsApi;
 use self::model::{
     AttemptView, CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView,
     EventView, PublishRequest, PublishedView, UpdateEndpointRequest,
@@ -272,6 +274,15 @@ impl WebhooksApi {
         let attempts = webhook::list_attempts(&auth.context, &caller, DeliveryId(id.0), page).await?;
         Ok(Reply(List::of(attempts)))
     }
+}
+
+/// As [`in_range`], of a field of the body.
+fn body_time(pointer: &'static str, at: DateTime<Utc>) -> Result<DateTime<Utc>, Failure> {
+    if (1..=9999).contains(&at.year()) {
+        return Ok(at);
+    }
+    let field = FieldError::new(pointer, "invalid", "The year is out of range.");
+    Err(Failure::fields(ProblemCode::ValidationFailed, vec![field]))
 }
 
 /// PostgreSQL's calendar is shorter than the parser's.
