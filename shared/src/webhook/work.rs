@@ -20,7 +20,7 @@ use super::{header::Headers, signature::SigningSecret};
 use crate::{
     config::KeyRing,
     context::Context,
-    crypto::seal,
+    crypto::seal::{self, SealBroken},
     entity::attempt,
     error::Internal,
     id::{AttemptId, DeliveryId, EndpointId, EventId, TenantId},
@@ -45,6 +45,8 @@ pub struct Claimed {
     pub generation: i32,
     /// How many calls have ended before this one.
     pub attempts: i32,
+    /// How many of them before it was sent anew: the schedule counts from there.
+    pub earlier_attempts: i32,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// The event.
@@ -57,22 +59,26 @@ pub struct Claimed {
     pub url: String,
     enabled: bool,
     sealed_secret: Vec<u8>,
+    sealed_former_secrets: Vec<Vec<u8>>,
     sealed_headers: Vec<u8>,
 }
 
 impl Claimed {
-    /// Opens what the call needs.
+    /// Opens what the call needs: the secrets that sign it, the newest first, and the endpoint's own headers.
     ///
     /// # Errors
     /// When the data key is missing or a row was altered.
-    pub fn open(&self, ring: &KeyRing) -> Result<(SigningSecret, Headers), Internal> {
+    pub fn open(&self, ring: &KeyRing) -> Result<(Vec<SigningSecret>, Headers), Internal> {
         let id = self.endpoint_id.0;
-        let secret = SigningSecret::from_bytes(seal::open(ring, id, &self.sealed_secret)?);
+        let sealed = std::iter::once(&self.sealed_secret).chain(&self.sealed_former_secrets);
+        let secrets = sealed
+            .map(|sealed| Ok(SigningSecret::from_bytes(seal::open(ring, id, sealed)?)))
+            .collect::<Result<_, SealBroken>>()?;
         if self.sealed_headers.is_empty() {
-            return Ok((secret, Headers::new()));
+            return Ok((secrets, Headers::new()));
         }
         let headers = seal::open(ring, id, &self.sealed_headers)?;
-        Ok((secret, serde_json::from_slice(headers.expose())?))
+        Ok((secrets, serde_json::from_slice(headers.expose())?))
     }
 }
 
@@ -105,8 +111,11 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
          WHERE d.id = due.id
            AND e.tenant_id = d.tenant_id AND e.id = d.event_id
            AND p.tenant_id = d.tenant_id AND p.id = d.endpoint_id
-         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.created_at, d.event_id, e.body,
-                   d.endpoint_id, p.url, p.enabled, p.sealed_secret, p.sealed_headers"
+         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.earlier_attempts, d.created_at, d.event_id, e.body,
+                   d.endpoint_id, p.url, p.enabled, p.sealed_secret, p.sealed_headers, ARRAY(
+                       SELECT f.sealed_secret FROM webhook_former_secrets f
+                       WHERE f.tenant_id = p.tenant_id AND f.endpoint_id = p.id AND f.ends_at > {now}
+                       ORDER BY f.id DESC) AS sealed_former_secrets"
     ))
     .all(&tx)
     .await?;
