@@ -13,5 +13,7 @@ mod healing;
 mod mailing;
 mod process;
 mod prove_backlog;
+mod resending;
+mod signing;
 mod tenants;
 mod world;
