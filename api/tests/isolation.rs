@@ -88,6 +88,10 @@ pub(crate) async fn furnish(api: &Api) -> (Uuid, Uuid) {
          VALUES ('{acme}', '2026-11-25', 1, 1, 1, 1, 1);
          INSERT INTO attempts (id, tenant_id, delivery_id, number, started_at, duration_ms, outcome, response_headers)
          SELECT gen_random_uuid(), tenant_id, id, 1, now(), 5, 'succeeded', '{{}}' FROM deliveries LIMIT 1;
+         INSERT INTO webhook_former_secrets (id, tenant_id, endpoint_id, sealed_secret, created_at, ends_at)
+         SELECT gen_random_uuid(), tenant_id, id, '', now(), now() FROM webhook_endpoints LIMIT 1;
+         INSERT INTO webhook_recoveries (id, tenant_id, endpoint_id, since, until, cursor, created_at)
+         SELECT gen_random_uuid(), tenant_id, id, now(), now(), id, now() FROM webhook_endpoints LIMIT 1;
          INSERT INTO former_passwords (id, tenant_id, user_id, password_hash, created_at)
          SELECT gen_random_uuid(), tenant_id, id, '', now() FROM users WHERE tenant_id = '{acme}' LIMIT 1;
          INSERT INTO totp_factors (id, tenant_id, user_id, sealed, created_at)
