@@ -16,7 +16,8 @@ use crate::{
 fn valid_body(operation: &str) -> Option<Value> {
     let body = match operation {
         "assignRole" => json!({ "role_id": Uuid::nil() }),
-        "previewMailTemplate" | "rotateApiKey" => json!({}),
+        "previewMailTemplate" | "rotateApiKey" | "rotateWebhookSecret" => json!({}),
+        "recoverWebhookEndpoint" => json!({ "since": "2020-01-01T00:00:00Z" }),
         "setMailTemplate" => json!({ "subject": "a", "text": "b", "html": "c" }),
         "updateApiKey" | "updateRole" | "updateServiceAccount" | "updateTenant" | "updateUser" => {
             json!({ "name": "Ours now" })

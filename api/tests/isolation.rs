@@ -93,6 +93,10 @@ pub(crate) async fn furnish(api: &Api) -> (Uuid, Uuid) {
          INSERT INTO payload_marks (tenant_id, marked_to) VALUES ('{acme}', gen_random_uuid());
          INSERT INTO fanouts (id, tenant_id, event_ids, event_type, endpoint_ids, created_at, touched_at)
          SELECT id, tenant_id, ARRAY[id], type, ARRAY[id], now(), now() FROM events WHERE tenant_id = '{acme}' LIMIT 1;
+         INSERT INTO webhook_former_secrets (id, tenant_id, endpoint_id, sealed_secret, created_at, ends_at)
+         SELECT gen_random_uuid(), tenant_id, id, '', now(), now() FROM webhook_endpoints LIMIT 1;
+         INSERT INTO webhook_recoveries (id, tenant_id, endpoint_id, since, until, cursor, created_at)
+         SELECT gen_random_uuid(), tenant_id, id, now(), now(), id, now() FROM webhook_endpoints LIMIT 1;
          INSERT INTO former_passwords (id, tenant_id, user_id, password_hash, created_at)
          SELECT gen_random_uuid(), tenant_id, id, '', now() FROM users WHERE tenant_id = '{acme}' LIMIT 1;
          INSERT INTO totp_factors (id, tenant_id, user_id, sealed, created_at)

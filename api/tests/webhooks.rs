@@ -155,3 +155,133 @@ async fn a_member_reads_and_writes_no_webhooks() {
         .await
         .refused(403, "forbidden");
 }
+
+async fn endpoint(api: &Api, owner: &str, more: Value) -> String {
+    let mut body = json!({ "url": "https://hooks.example.com/a" });
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    let created = api.post_as(owner, "/v1/webhooks/endpoints", body).await;
+    created.headers["location"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_secret_is_rotated_shown_once_and_audited() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let owner = owner(&api).await;
+    let path = endpoint(&api, &owner, json!({})).await;
+    let rotate = format!("{path}/secret/rotate");
+    let send = |body: Value| {
+        let request = api.request(Method::POST, &rotate).bearer_auth(&owner);
+        Api::send(request.header("idempotency-key", "a").json(&body))
+    };
+    let first = send(json!({})).await.expect(200);
+    assert!(text(&first, "secret").starts_with("whsec_"));
+    let again = send(json!({})).await;
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!(text(&again.expect(200), "secret"), "redacted");
+    let audited = "SELECT count(*) FROM audit_events WHERE action = 'webhook_endpoint.rotate_secret'";
+    assert_eq!(api.scalar(audited).await, 1);
+    let a_day =
+        "SELECT count(*) FROM webhook_former_secrets WHERE ends_at = created_at + interval '24 hours'";
+    assert_eq!(api.scalar(a_day).await, 1);
+    for overlap in [json!(-1), json!(604_801), json!("1")] {
+        let problem = api
+            .post_as(&owner, &rotate, json!({ "overlap_seconds": overlap }))
+            .await
+            .refused(422, "validation_failed");
+        assert_eq!(problem["errors"][0]["pointer"], "/overlap_seconds", "{overlap}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_an_endpoint_that_is_off() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let owner = owner(&api).await;
+    let path = endpoint(&api, &owner, json!({ "event_types": ["invoice.paid"] })).await;
+    let (test, recover) = (format!("{path}/test"), format!("{path}/recover"));
+    let sent = api.post_as(&owner, &test, json!({})).await.expect(202);
+    let retry = format!("/v1/webhooks/deliveries/{}/retry", text(&sent, "delivery_id"));
+    let delivery = api.post_as(&owner, &retry, json!({})).await.expect(202);
+    assert_eq!(
+        (&delivery["event_type"], &delivery["state"]),
+        (&json!("webhook.test"), &json!("pending"))
+    );
+    let off = api
+        .request(Method::PATCH, &path)
+        .bearer_auth(&owner)
+        .json(&json!({ "enabled": false }));
+    Api::send(off).await.expect(200);
+    let since = json!({ "since": "2020-01-01T00:00:00Z" });
+    for (path, body) in [(&test, json!({})), (&retry, json!({})), (&recover, since.clone())] {
+        api.post_as(&owner, path, body)
+            .await
+            .refused(409, "endpoint_disabled");
+    }
+    let on = api
+        .request(Method::PATCH, &path)
+        .bearer_auth(&owner)
+        .json(&json!({ "enabled": true }));
+    Api::send(on).await.expect(200);
+    bed.clock.advance(chrono::TimeDelta::seconds(1));
+    let recovered = api.post_as(&owner, &recover, since.clone()).await.expect(202);
+    assert_eq!(recovered["count"], 1);
+    assert_eq!(api.post_as(&owner, &recover, since).await.expect(202)["count"], 0);
+    for body in [
+        json!({ "since": "2020-01-01T00:00:00Z", "until": "2019-01-01T00:00:00Z" }),
+        json!({ "since": "-9999-01-01T00:00:00Z" }),
+    ] {
+        api.post_as(&owner, &recover, body)
+            .await
+            .refused(422, "validation_failed");
+    }
+    let health = api.get_as(&owner, &format!("{path}/health")).await.expect(200);
+    assert_eq!(
+        (
+            &health["attempts"],
+            &health["success_rate"],
+            &health["last_error"]
+        ),
+        (&json!(0), &Value::Null, &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn metadata_rate_and_families_of_types_are_kept_and_checked() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let owner = owner(&api).await;
+    let more = json!({
+        "event_types": ["user.*", "invoice.*"], "metadata": { "team": "billing" },
+        "rate_limit": { "limit": 50, "window_seconds": 1 }
+    });
+    let path = endpoint(&api, &owner, more.clone()).await;
+    let read = api.get_as(&owner, &path).await.expect(200);
+    assert_eq!(read["metadata"], more["metadata"]);
+    assert_eq!(read["rate_limit"], more["rate_limit"]);
+    assert_eq!(read["event_types"], json!(["invoice.*", "user.*"]));
+    let cleared = api
+        .request(Method::PATCH, &path)
+        .bearer_auth(&owner)
+        .json(&json!({ "metadata": null, "rate_limit": null }));
+    let cleared = Api::send(cleared).await.expect(200);
+    assert_eq!(
+        (&cleared["metadata"], &cleared["rate_limit"]),
+        (&json!({}), &Value::Null)
+    );
+    for (field, value) in [
+        ("metadata", json!({ "": "x" })),
+        ("metadata", json!({ "a": "x".repeat(501) })),
+        ("metadata", json!({ "a": "x\u{0}" })),
+        ("rate_limit", json!({ "limit": 0, "window_seconds": 1 })),
+        ("event_types", json!(["user*"])),
+        ("event_types", json!(["user.exploded.*"])),
+    ] {
+        let body = json!({ "url": "https://hooks.example.com/a", field: value });
+        api.post_as(&owner, "/v1/webhooks/endpoints", body.clone())
+            .await
+            .refused(422, "validation_failed");
+    }
+}

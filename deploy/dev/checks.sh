@@ -6,6 +6,7 @@ AIOSMTPD_VERSION=1.4.6
 PYOTP_VERSION=2.12.0
 PYJWT_VERSION=2.15.1
 CRYPTOGRAPHY_VERSION=50.0.2
+STANDARDWEBHOOKS_VERSION=1.1.0
 OPENAPI_SPEC_VALIDATOR_VERSION=0.9.0
 
 TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/latchkey/tools
@@ -59,10 +60,11 @@ run_checks() {
     print_times
 }
 
-# What the tests talk to that is written in Python: a mail server, and other libraries for one-time codes and tokens.
+# What the tests talk to that is written in Python: a mail server, and other libraries for one-time codes, tokens and
+# webhooks.
 provide_test_python() {
     python_tool aiosmtpd "$AIOSMTPD_VERSION" "pyotp==$PYOTP_VERSION" "pyjwt==$PYJWT_VERSION" \
-        "cryptography==$CRYPTOGRAPHY_VERSION"
+        "cryptography==$CRYPTOGRAPHY_VERSION" "standardwebhooks==$STANDARDWEBHOOKS_VERSION"
     export LATCHKEY_TEST_PYTHON=$PYTHON_BIN/python
 }
 

@@ -4,6 +4,7 @@
 REDOCLY_VERSION=2.77.0
 PLAYWRIGHT_VERSION=1.65.1
 JOSE_VERSION=6.2.18
+STANDARDWEBHOOKS_JS_VERSION=1.1.1
 SCHEMATHESIS_VERSION=4.32.5
 SCHEMATHESIS_SECONDS=${SCHEMATHESIS_SECONDS:-600}
 
@@ -38,6 +39,7 @@ prove_rust() {
     need_test_tools
     provide_test_python
     provide_jose
+    provide_standardwebhooks
     LATCHKEY_PROVE=full cargo test --release --workspace -- --nocapture --test-threads=1 prove other_libraries
 }
 
@@ -48,6 +50,16 @@ provide_jose() {
     [ -d "$modules/node_modules/jose" ] ||
         npm install --prefix "$modules" --no-save --no-audit --no-fund "jose@$JOSE_VERSION"
     export LATCHKEY_TEST_JOSE=$modules
+}
+
+# The official library of webhooks, in another language.
+provide_standardwebhooks() {
+    local modules=$ROOT/.dev/standardwebhooks-$STANDARDWEBHOOKS_JS_VERSION
+    need_npm
+    [ -d "$modules/node_modules/standardwebhooks" ] ||
+        npm install --prefix "$modules" --no-save --no-audit --no-fund \
+            "standardwebhooks@$STANDARDWEBHOOKS_JS_VERSION"
+    export LATCHKEY_TEST_STANDARDWEBHOOKS=$modules
 }
 
 prove_redocly() {

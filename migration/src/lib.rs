@@ -25,6 +25,7 @@ mod m20261125_000019_idempotency;
 mod m20261126_000020_audit_chain;
 mod m20261126_000022_webhook_partitions;
 mod m20261126_000023_failing_endpoints;
+mod m20261126_000024_webhook_endpoints;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -57,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000020_audit_chain::Migration),
             Box::new(m20261126_000022_webhook_partitions::Migration),
             Box::new(m20261126_000023_failing_endpoints::Migration),
+            Box::new(m20261126_000024_webhook_endpoints::Migration),
         ]
     }
 }

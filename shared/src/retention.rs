@@ -68,6 +68,11 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
         ),
         raw_sql!(
             Postgres,
+            "DELETE FROM webhook_former_secrets WHERE id IN (
+                 SELECT id FROM webhook_former_secrets WHERE ends_at <= {now} LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
             "DELETE FROM devices WHERE id IN (
                  SELECT id FROM devices WHERE expires_at < {now} LIMIT {limit})"
         ),

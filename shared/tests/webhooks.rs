@@ -65,6 +65,7 @@ fn new_endpoint() -> NewEndpoint {
         event_types: vec!["order.placed".to_owned(), "user.registered".to_owned()],
         headers: Headers::from([("X-Token".to_owned(), "canary".to_owned())]),
         enabled: true,
+        ..NewEndpoint::default()
     }
 }
 

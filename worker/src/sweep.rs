@@ -78,6 +78,7 @@ async fn sweep(context: &Context) -> Result<(), DbErr> {
             break;
         }
     }
+    while webhook::recover::go_on(context).await? {}
     while mails > 0 {
         let due = mail::work::sweep(context, BATCH).await?;
         push(context, Lane::Mail, due.iter().copied(), &mut mails);

@@ -82,6 +82,7 @@ async fn an_endpoints_own_headers_are_sent_and_its_changes_hold_for_what_is_pend
         event_types: Vec::new(),
         headers: Headers::from([("Authorization".to_owned(), "Bearer canary-1".to_owned())]),
         enabled: true,
+        ..NewEndpoint::default()
     };
     let created = webhook::create_endpoint(world.context(), &world.proof(), &Origin::default(), new)
         .await
@@ -120,6 +121,7 @@ async fn s36_neither_a_signing_secret_nor_a_header_stands_in_the_database() {
         event_types: Vec::new(),
         headers: Headers::from([("x-token".to_owned(), "canary-2".to_owned())]),
         enabled: true,
+        ..NewEndpoint::default()
     };
     let created = webhook::create_endpoint(world.context(), &world.proof(), &Origin::default(), new)
         .await

@@ -317,7 +317,7 @@ async fn s34_rows_of_an_older_version_are_sealed_as_they_are_and_none_follows_la
     assert!(matches!(report.verdict, Verdict::Tampered(_)), "{report:?}");
     tamper(
         &world,
-        "UPDATE audit_events SET detail = '{\"n\": 9}' WHERE detail = '{\"n\": 1}'",
+        "UPDATE audit_events SET detail = '{\"n\": 9}' WHERE detail IN ('{\"n\": 1}', '{\"n\": 2}')",
     )
     .await;
     assert_eq!(verified(world.context(), tenant(1)).await.length, 0);

@@ -72,6 +72,7 @@ impl World {
             event_types: event_types.iter().map(|&name| name.to_owned()).collect(),
             headers: webhook::Headers::new(),
             enabled: true,
+            ..NewEndpoint::default()
         };
         webhook::create_endpoint(self.context(), &self.proof(), &Origin::default(), new)
             .await

@@ -128,6 +128,8 @@ codes! {
     DnsRecordMissing CONFLICT "The DNS record is not there"
     /// The tenant holds as many of these as it may.
     LimitReached CONFLICT "The limit is reached"
+    /// Nothing is sent to the endpoint: it is turned off, or deleted.
+    EndpointDisabled CONFLICT "The endpoint is off"
     /// The API key has ended, or was replaced already.
     ApiKeyNotActive CONFLICT "The API key is not active"
     /// The body is larger than the server takes.

@@ -27,7 +27,7 @@ use crate::routes::{
     tenants::TenantsApi,
     tokens::TokensApi,
     users::UsersApi,
-    webhooks::WebhooksApi,
+    webhooks::{WebhookActionsApi, WebhooksApi},
 };
 
 type Apis = (
@@ -37,7 +37,7 @@ type Apis = (
     (TenantApi, TenantDomainsApi),
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
-    WebhooksApi,
+    (WebhooksApi, WebhookActionsApi),
     AuditApi,
     HealthApi,
 );
@@ -49,7 +49,7 @@ const APIS: Apis = (
     (TenantApi, TenantDomainsApi),
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
-    WebhooksApi,
+    (WebhooksApi, WebhookActionsApi),
     AuditApi,
     HealthApi,
 );
@@ -137,7 +137,12 @@ fn open_operations(document: &mut Value) {
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Operations that make something and answer otherwise than with 201.
-const MAKING: [&str; 1] = ["publishEvent"];
+const MAKING: [&str; 4] = [
+    "publishEvent",
+    "recoverWebhookEndpoint",
+    "rotateWebhookSecret",
+    "testWebhookEndpoint",
+];
 
 /// Says of every operation that makes something in the name of a caller that it may be sent again.
 fn repeatable_operations(document: &mut Value) {
@@ -159,7 +164,7 @@ fn repeatable_operations(document: &mut Value) {
                     .entry(status)
                     .or_insert_with(|| json!({ "description": description, "content": problem }));
             }
-            for status in ["201", "202"] {
+            for status in ["200", "201", "202"] {
                 if let Some(success) = responses.get_mut(status) {
                     success["headers"]["Idempotent-Replayed"] = json!({
                         "description": "`true` where this is the answer to an earlier request, without what is shown once",

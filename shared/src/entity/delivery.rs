@@ -25,6 +25,8 @@ pub struct Model {
     pub state: DeliveryState,
     /// How many were made.
     pub attempts: i32,
+    /// How many of them before it was last sent anew.
+    pub earlier_attempts: i32,
     /// When it is due; null when it is finished.
     pub next_attempt_at: Option<DateTimeUtc>,
     /// Not before then does the sweep look at it.

@@ -30,8 +30,14 @@ pub struct Model {
     pub disabled_reason: Option<String>,
     /// Since when every call has failed.
     pub failing_since: Option<DateTimeUtc>,
-    /// The signing secret.
+    /// The newest signing secret.
     pub sealed_secret: Vec<u8>,
+    /// The tenant's own; an object of strings.
+    pub metadata: Json,
+    /// The most calls in a span of `rate_window_seconds`.
+    pub rate_limit: Option<i32>,
+    /// How long that span is.
+    pub rate_window_seconds: Option<i32>,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// When it last changed.

@@ -93,6 +93,30 @@ pub fn is_subscribable(name: &str) -> bool {
     is_built_in(name) || OwnEventType::parse(name).is_ok()
 }
 
+/// Whether an endpoint may ask for the types that it stands for: `*` is all of them, `user.*` every one that begins
+/// with `user.`.
+#[must_use]
+pub fn is_pattern(pattern: &str) -> bool {
+    let Some(stem) = pattern.strip_suffix(".*") else {
+        return pattern == "*";
+    };
+    // Of ours there must be one; of the tenant's own there may be one some day.
+    let begins = |built_in: &EventType| built_in.as_str().starts_with(&pattern[..=stem.len()]);
+    EventType::ALL.iter().any(begins) || OwnEventType::parse(&format!("{stem}.x")).is_ok()
+}
+
+/// Everything that an endpoint may list so as to get the type: its name, and each pattern that stands for it.
+#[must_use]
+pub fn asked_by(name: &str) -> Vec<String> {
+    let families = name
+        .match_indices('.')
+        .map(|(at, _)| format!("{}.*", &name[..at]));
+    ["*".to_owned(), name.to_owned()]
+        .into_iter()
+        .chain(families)
+        .collect()
+}
+
 fn is_built_in(name: &str) -> bool {
     EventType::ALL.iter().any(|built_in| built_in.as_str() == name)
 }
@@ -150,5 +174,47 @@ mod tests {
         assert!(is_subscribable("user.registered"));
         assert!(is_subscribable("invoice.paid"));
         assert!(!is_subscribable("user.exploded"));
+    }
+
+    #[test]
+    fn a_pattern_is_a_star_alone_or_after_a_dot() {
+        for pattern in ["*", "user.*", "webhook.endpoint.*", "invoice.*", "a.b.*"] {
+            assert!(is_pattern(pattern), "{pattern}");
+        }
+        for pattern in [
+            "",
+            ".*",
+            "**",
+            "user*",
+            "us*.x",
+            "*.registered",
+            "user.*.x",
+            "User.*",
+            "user.exploded.*",
+            "a..*",
+        ] {
+            assert!(!is_pattern(pattern), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_type_is_asked_for_by_its_name_and_by_its_families() {
+        assert_eq!(
+            asked_by("webhook.endpoint.disabled"),
+            [
+                "*",
+                "webhook.endpoint.disabled",
+                "webhook.*",
+                "webhook.endpoint.*"
+            ]
+        );
+        for built_in in EventType::ALL {
+            assert!(
+                asked_by(built_in.as_str())
+                    .iter()
+                    .skip(2)
+                    .all(|pattern| is_pattern(pattern))
+            );
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! What must never happen: an event of a change that did not commit; a change without its event; a body that is
 //! made anew for a second attempt.
 
+mod direct;
 mod erase;
 mod event_type;
 pub mod fan_out;
@@ -20,8 +21,10 @@ use sea_orm::{FromQueryResult, raw_sql};
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use self::event_type::{EventType, InvalidEventType, MAX_NAME, OwnEventType, is_subscribable};
-pub(crate) use self::{erase::erase_marked, payload::mark_old};
+pub use self::event_type::{
+    EventType, InvalidEventType, MAX_NAME, OwnEventType, asked_by, is_pattern, is_subscribable,
+};
+pub(crate) use self::{direct::emit_to, erase::erase_marked, payload::mark_old};
 use crate::{
     context::Change,
     error::Internal,
@@ -163,7 +166,7 @@ async fn write_each(
     events: Vec<(EventId, String)>,
 ) -> Result<(), Internal> {
     change.count(Counter::Events, events.len());
-    let (tenant, now) = (change.tenant, change.now);
+    let (tenant, now, asked) = (change.tenant, change.now, asked_by(name));
     // `unnest` fills the shorter list up with nulls.
     let (user, users) = match about {
         About::One(user) => (user, Vec::new()),
@@ -177,7 +180,7 @@ async fn write_each(
         "WITH wanting AS MATERIALIZED (
              SELECT array_agg(p.id ORDER BY p.id) AS ids, count(*) AS many FROM webhook_endpoints p
              WHERE p.tenant_id = {tenant} AND p.enabled
-               AND (cardinality(p.event_types) = 0 OR {name} = ANY(p.event_types))),
+               AND (cardinality(p.event_types) = 0 OR p.event_types && {asked}::text[])),
          written AS (
              INSERT INTO events (id, tenant_id, type, body, user_id, created_at)
              SELECT id, {tenant}, {name}, body, coalesce(about, {user}), {now}

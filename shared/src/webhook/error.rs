@@ -2,7 +2,11 @@
 
 use sea_orm::DbErr;
 
-use super::{header::HeaderFault, target::UrlFault};
+use super::{
+    field::{MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE},
+    header::HeaderFault,
+    target::UrlFault,
+};
 use crate::{crypto::seal::SealBroken, error::Internal, outbox::InvalidEventType};
 
 /// Why a request could not be met.
@@ -29,6 +33,18 @@ pub enum WebhookError {
     /// The description is too long, or holds control characters.
     #[error("a description has {0} characters at most and no control characters")]
     InvalidDescription(usize),
+    /// Too many entries, or one too long.
+    #[error(
+        "metadata has {MAX_METADATA} entries at most, names of {MAX_METADATA_NAME} characters and values of \
+         {MAX_METADATA_VALUE}"
+    )]
+    InvalidMetadata,
+    /// Nothing is sent to the endpoint: it is turned off, or deleted.
+    #[error("the endpoint is turned off or deleted")]
+    EndpointOff,
+    /// The span ends before it begins.
+    #[error("the span ends before it begins")]
+    InvalidSpan,
     /// The payload is larger than an event may be.
     #[error("a payload has {0} bytes of JSON at most")]
     PayloadTooLarge(usize),

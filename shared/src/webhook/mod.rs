@@ -12,8 +12,12 @@ pub mod address;
 mod error;
 mod field;
 pub mod header;
+mod health;
 mod model;
+pub mod recover;
+mod redeliver;
 pub mod retry;
+mod rotate;
 mod service;
 pub mod signature;
 mod store;
@@ -22,11 +26,16 @@ pub mod work;
 
 pub use self::{
     error::WebhookError,
-    field::{MAX_DESCRIPTION, MAX_EVENT_TYPES},
+    field::{MAX_DESCRIPTION, MAX_EVENT_TYPES, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE},
     header::{HeaderFault, Headers},
+    health::{Health, get_health},
     model::{
-        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, NewEndpoint,
+        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, Metadata,
+        NewEndpoint,
     },
+    recover::recover,
+    redeliver::{redeliver, send_test},
+    rotate::{MAX_OVERLAP, MAX_SECRETS, rotate_secret},
     service::*,
     target::UrlFault,
 };

@@ -1,10 +1,13 @@
 //! What the services take and give.
 
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::header::Headers;
 use crate::{
+    config::Rate,
     entity::{DeliveryState, attempt, delivery, event, webhook_endpoint},
     id::{AttemptId, DeliveryId, EndpointId, EventId},
     secret::Secret,
@@ -30,6 +33,10 @@ pub struct Endpoint {
     pub disabled_reason: Option<String>,
     /// Since when every call has failed; nothing while calls succeed.
     pub failing_since: Option<DateTime<Utc>>,
+    /// The tenant's own.
+    pub metadata: Metadata,
+    /// How often it is called at most.
+    pub rate_limit: Option<Rate>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -50,6 +57,9 @@ impl From<webhook_endpoint::Model> for Endpoint {
             disabled_reason,
             failing_since,
             sealed_secret: _,
+            metadata,
+            rate_limit,
+            rate_window_seconds,
             created_at,
             updated_at,
             deleted_at: _,
@@ -63,25 +73,42 @@ impl From<webhook_endpoint::Model> for Endpoint {
             enabled,
             disabled_reason,
             failing_since,
+            // Nothing but an object of strings was put there.
+            metadata: serde_json::from_value(metadata).unwrap_or_default(),
+            rate_limit: rate(rate_limit, rate_window_seconds),
             created_at,
             updated_at,
         }
     }
 }
 
+/// Names and values of a tenant's own.
+pub type Metadata = BTreeMap<String, String>;
+
+fn rate(count: Option<i32>, seconds: Option<i32>) -> Option<Rate> {
+    Some(Rate {
+        count: NonZeroU32::new(u32::try_from(count?).ok()?)?,
+        window: Duration::from_secs(u64::try_from(seconds?).ok()?),
+    })
+}
+
 /// What a new endpoint is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NewEndpoint {
     /// `https`, public, 2,048 characters at most.
     pub url: String,
     /// For people, 256 characters at most.
     pub description: Option<String>,
-    /// Empty means every type.
+    /// Types, and families such as `user.*`; empty means every type.
     pub event_types: Vec<String>,
     /// Sent with every call.
     pub headers: Headers,
     /// Whether events are sent to it from now on.
     pub enabled: bool,
+    /// The tenant's own.
+    pub metadata: Metadata,
+    /// How often it is called at most.
+    pub rate_limit: Option<Rate>,
 }
 
 /// A new endpoint and the secret that it verifies signatures with.
@@ -106,6 +133,10 @@ pub struct EndpointPatch {
     pub headers: Option<Headers>,
     /// Turns it on or off; off cancels what is pending.
     pub enabled: Option<bool>,
+    /// Replaces all metadata.
+    pub metadata: Option<Metadata>,
+    /// `Some(None)` lifts it.
+    pub rate_limit: Option<Option<Rate>>,
 }
 
 /// Something that happened.
@@ -182,6 +213,7 @@ impl From<delivery::Model> for Delivery {
             event_type,
             state,
             attempts,
+            earlier_attempts: _,
             next_attempt_at,
             sweep_at: _,
             lease_until: _,

@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::{
     error::WebhookError,
-    field::{checked_description, checked_event_types},
+    field::{checked_description, checked_event_types, checked_metadata, columns},
     header::{self, Headers},
     model::{
         Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, NewEndpoint,
     },
+    rotate,
     signature::SigningSecret,
     store, target,
 };
@@ -47,11 +48,15 @@ pub async fn create_endpoint(
         event_types,
         headers,
         enabled,
+        metadata,
+        rate_limit,
     } = new;
     let url = checked_url(context, &url)?;
     let description = checked_description(description)?;
     let event_types = checked_event_types(event_types)?;
     let headers = header::check(headers)?;
+    let metadata = serde_json::to_value(checked_metadata(metadata)?)?;
+    let (rate_limit, rate_window_seconds) = columns(rate_limit);
 
     let tenant = caller.principal().tenant;
     let change = context.change(tenant, caller.actor(), origin).await?;
@@ -74,6 +79,9 @@ pub async fn create_endpoint(
         disabled_reason: Set(None),
         failing_since: Set(None),
         sealed_secret: Set(seal(keys, id.0, secret.bytes(), &*context.random)?),
+        metadata: Set(metadata),
+        rate_limit: Set(rate_limit),
+        rate_window_seconds: Set(rate_window_seconds),
         created_at: Set(change.now),
         updated_at: Set(change.now),
         deleted_at: Set(None),
@@ -135,11 +143,14 @@ pub async fn update_endpoint(
         event_types,
         headers,
         enabled,
+        metadata,
+        rate_limit,
     } = patch;
     let url = url.map(|url| checked_url(context, &url)).transpose()?;
     let description = description.map(checked_description).transpose()?;
     let event_types = event_types.map(checked_event_types).transpose()?;
     let headers = headers.map(header::check).transpose()?;
+    let metadata = metadata.map(checked_metadata).transpose()?;
 
     let tenant = caller.principal().tenant;
     let mut change = context.change(tenant, caller.actor(), origin).await?;
@@ -154,6 +165,14 @@ pub async fn update_endpoint(
     row.event_types
         .set_if_not_equals(event_types.unwrap_or_else(|| before.event_types.clone()));
     row.enabled.set_if_not_equals(enabled.unwrap_or(before.enabled));
+    if let Some(metadata) = metadata {
+        row.metadata.set_if_not_equals(serde_json::to_value(metadata)?);
+    }
+    if let Some(rate) = rate_limit {
+        let (count, seconds) = columns(rate);
+        row.rate_limit.set_if_not_equals(count);
+        row.rate_window_seconds.set_if_not_equals(seconds);
+    }
     if let Some(headers) = headers {
         row.header_names = Set(headers.keys().cloned().collect());
         row.sealed_headers = Set(sealed_headers(context, id, &headers)?);
@@ -198,6 +217,7 @@ pub async fn delete_endpoint(
     row.sealed_headers = Set(Vec::new());
     row.deleted_at = Set(Some(change.now));
     row.update(&change.tx).await?;
+    rotate::wipe(tenant, &change.tx, id).await?;
     let cancelled = store::cancel_pending(tenant, &change.tx, id, change.now).await?;
     let detail = json!({"before": audited(&before.into()), "cancelled_deliveries": cancelled});
     record(&change, "webhook_endpoint.delete", id, detail).await?;
@@ -344,7 +364,7 @@ async fn turned_off(
     Ok(())
 }
 
-async fn record(
+pub(super) async fn record(
     change: &Change<'_>,
     action: &'static str,
     id: EndpointId,
@@ -366,6 +386,8 @@ fn audited(endpoint: &Endpoint) -> Value {
         event_types,
         header_names,
         enabled,
+        metadata,
+        rate_limit,
         ..
     } = endpoint;
     json!({
@@ -374,6 +396,10 @@ fn audited(endpoint: &Endpoint) -> Value {
         "event_types": event_types,
         "header_names": header_names,
         "enabled": enabled,
+        "metadata": metadata,
+        "rate_limit": rate_limit.map(|rate| json!({
+            "limit": rate.count, "window_seconds": rate.window.as_secs(),
+        })),
     })
 }
 

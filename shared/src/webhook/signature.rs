@@ -50,6 +50,16 @@ impl SigningSecret {
     }
 }
 
+/// The value of `webhook-signature` while several secrets sign: a signature of each, in their order.
+#[must_use]
+pub fn sign_all(secrets: &[SigningSecret], id: &str, timestamp: i64, body: &str) -> String {
+    let signatures: Vec<String> = secrets
+        .iter()
+        .map(|secret| secret.sign(id, timestamp, body))
+        .collect();
+    signatures.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,7 +25,7 @@ use super::{header::Headers, signature::SigningSecret};
 use crate::{
     config::KeyRing,
     context::Context,
-    crypto::seal,
+    crypto::seal::{self, SealBroken},
     error::Internal,
     id::{self, DeliveryId, EndpointId, EventId, TenantId},
     postgres::CrossTenant,
@@ -49,6 +49,8 @@ pub struct Claimed {
     pub generation: i32,
     /// How many calls have ended before this one.
     pub attempts: i32,
+    /// How many of them before it was sent anew: the schedule counts from there.
+    pub earlier_attempts: i32,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// Until then nobody else calls.
@@ -65,22 +67,26 @@ pub struct Claimed {
     pub failing_since: Option<DateTime<Utc>>,
     enabled: bool,
     sealed_secret: Vec<u8>,
+    sealed_former_secrets: Vec<Vec<u8>>,
     sealed_headers: Vec<u8>,
 }
 
 impl Claimed {
-    /// Opens what the call needs.
+    /// Opens what the call needs: the secrets that sign it, the newest first, and the endpoint's own headers.
     ///
     /// # Errors
     /// When the data key is missing or a row was altered.
-    pub fn open(&self, ring: &KeyRing) -> Result<(SigningSecret, Headers), Internal> {
+    pub fn open(&self, ring: &KeyRing) -> Result<(Vec<SigningSecret>, Headers), Internal> {
         let id = self.endpoint_id.0;
-        let secret = SigningSecret::from_bytes(seal::open(ring, id, &self.sealed_secret)?);
+        let sealed = std::iter::once(&self.sealed_secret).chain(&self.sealed_former_secrets);
+        let secrets = sealed
+            .map(|sealed| Ok(SigningSecret::from_bytes(seal::open(ring, id, sealed)?)))
+            .collect::<Result<_, SealBroken>>()?;
         if self.sealed_headers.is_empty() {
-            return Ok((secret, Headers::new()));
+            return Ok((secrets, Headers::new()));
         }
         let headers = seal::open(ring, id, &self.sealed_headers)?;
-        Ok((secret, serde_json::from_slice(headers.expose())?))
+        Ok((secrets, serde_json::from_slice(headers.expose())?))
     }
 }
 
@@ -114,11 +120,15 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
          FROM webhook_endpoints p
          WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id BETWEEN {first} AND {last}
            AND p.tenant_id = d.tenant_id AND p.id = d.endpoint_id
-         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.created_at, d.sweep_at AS lease_until, d.event_id,
+         RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.earlier_attempts, d.created_at,
+                   d.sweep_at AS lease_until, d.event_id,
                    coalesce((
                        SELECT e.body FROM events e
                        WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), '') AS body,
-                   d.endpoint_id, p.url, p.failing_since, p.enabled, p.sealed_secret, p.sealed_headers"
+                   d.endpoint_id, p.url, p.failing_since, p.enabled, p.sealed_secret, p.sealed_headers, ARRAY(
+                       SELECT f.sealed_secret FROM webhook_former_secrets f
+                       WHERE f.tenant_id = p.tenant_id AND f.endpoint_id = p.id AND f.ends_at > {now}
+                       ORDER BY f.id DESC) AS sealed_former_secrets"
     ))
     .all(&tx)
     .await?;

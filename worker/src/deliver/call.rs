@@ -5,7 +5,7 @@ use std::{error::Error, io, time::Instant};
 use chrono::{DateTime, Utc};
 use latchkey_shared::{
     config::KeyRing,
-    webhook::{retry, work::Claimed, work::Observed},
+    webhook::{retry, signature, work::Claimed, work::Observed},
 };
 use reqwest::{
     Client, Request, Response, StatusCode,
@@ -112,7 +112,7 @@ fn request(
         detail,
     };
     // A data key that is missing is the operator's to bring back; until then it is a failed attempt like others.
-    let (secret, own) = claimed.open(ring).map_err(|error| unusable(error.to_string()))?;
+    let (secrets, own) = claimed.open(ring).map_err(|error| unusable(error.to_string()))?;
     let url = Url::parse(&claimed.url).map_err(|error| unusable(error.to_string()))?;
     guard.check_literal(&url).map_err(|error| no_address(&error))?;
 
@@ -123,7 +123,7 @@ fn request(
         }
     }
     let (id, timestamp) = (claimed.event_id.to_string(), now.timestamp());
-    let signature = secret.sign(&id, timestamp, &claimed.body);
+    let signature = signature::sign_all(&secrets, &id, timestamp, &claimed.body);
     let timestamp = timestamp.to_string();
     for (name, value) in [
         ("webhook-id", id),

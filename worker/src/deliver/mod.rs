@@ -162,8 +162,12 @@ impl Deliverer {
         let number = claimed.attempts.saturating_add(1);
         let share = f64::from(u32::from_ne_bytes(random::array(&*self.context.random))) / f64::from(u32::MAX);
         let again = || {
-            self.schedule
-                .next(number, self.context.clock.now(), share, called.retry_after)
+            self.schedule.next(
+                number - claimed.earlier_attempts,
+                self.context.clock.now(),
+                share,
+                called.retry_after,
+            )
         };
         let next = match called {
             _ if called.succeeded() => Next::Succeeded,

@@ -18,6 +18,12 @@ impl From<WebhookError> for Failure {
             WebhookError::TooManyEventTypes(_) => field("/event_types", "too_many"),
             WebhookError::InvalidHeader(_) => field("/headers", "invalid_header"),
             WebhookError::InvalidDescription(_) => field("/description", "invalid"),
+            WebhookError::InvalidMetadata => field("/metadata", "invalid"),
+            WebhookError::InvalidSpan => field("/until", "invalid"),
+            WebhookError::EndpointOff => Self::new(
+                ProblemCode::EndpointDisabled,
+                "Nothing is sent to the endpoint: it is turned off, or deleted.",
+            ),
             WebhookError::PayloadTooLarge(_) => field("/payload", "too_large"),
             WebhookError::LimitReached(_) => Self::new(ProblemCode::LimitReached, detail),
             WebhookError::Internal(error) => error.into(),

@@ -1,5 +1,6 @@
 //! Webhooks: endpoints, events, deliveries and their attempts.
 
+mod actions;
 mod error;
 mod model;
 
@@ -17,6 +18,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
+pub use self::actions::WebhookActionsApi;
 use self::model::{
     AttemptView, CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView,
     EventView, PublishRequest, PublishedView, UpdateEndpointRequest,

@@ -1,8 +1,9 @@
 //! The shapes of endpoints, events, deliveries and attempts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use latchkey_shared::{
+    config::Rate,
     entity::DeliveryState,
     webhook::{Attempt, CreatedEndpoint, Delivery, Endpoint, EndpointPatch, Event, NewEndpoint},
 };
@@ -22,7 +23,7 @@ pub(super) struct CreateEndpointRequest {
     /// An https URL at a public address.
     #[oai(validator(min_length = 1, max_length = 2048))]
     url: String,
-    /// Which types it gets; none means all.
+    /// Which types it gets, and families of them such as `user.*`; none means all.
     #[oai(validator(max_items = 100))]
     event_types: Option<Vec<String>>,
     /// For people.
@@ -32,6 +33,10 @@ pub(super) struct CreateEndpointRequest {
     headers: Option<HashMap<String, String>>,
     /// Whether it gets events from now on; true if absent.
     enabled: Option<bool>,
+    /// Your own: 50 entries at most, names of up to 64 characters and values of up to 500.
+    metadata: Option<HashMap<String, String>>,
+    /// How often it is called at most.
+    rate_limit: Option<RateLimitView>,
 }
 
 impl Example for CreateEndpointRequest {
@@ -42,6 +47,11 @@ impl Example for CreateEndpointRequest {
             description: Some("CRM".to_owned()),
             headers: None,
             enabled: Some(true),
+            metadata: None,
+            rate_limit: Some(RateLimitView {
+                limit: 50,
+                window_seconds: 1,
+            }),
         }
     }
 }
@@ -54,6 +64,8 @@ impl From<CreateEndpointRequest> for NewEndpoint {
             description,
             headers,
             enabled,
+            metadata,
+            rate_limit,
         } = request;
         Self {
             url,
@@ -61,6 +73,8 @@ impl From<CreateEndpointRequest> for NewEndpoint {
             event_types: event_types.unwrap_or_default(),
             headers: headers.unwrap_or_default().into_iter().collect(),
             enabled: enabled.unwrap_or(true),
+            metadata: metadata.unwrap_or_default().into_iter().collect(),
+            rate_limit: rate_limit.map(Into::into),
         }
     }
 }
@@ -82,6 +96,40 @@ pub(super) struct UpdateEndpointRequest {
     headers: MaybeUndefined<HashMap<String, String>>,
     /// Whether it gets events from now on.
     enabled: Option<bool>,
+    /// Replaces all metadata; null clears it.
+    metadata: MaybeUndefined<HashMap<String, String>>,
+    /// How often it is called at most; null lifts the limit.
+    rate_limit: MaybeUndefined<RateLimitView>,
+}
+
+/// How often an endpoint is called at most.
+#[derive(Clone, Copy, Object)]
+#[oai(rename = "WebhookRateLimit", deny_unknown_fields)]
+struct RateLimitView {
+    /// Calls.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    limit: u32,
+    /// In so many seconds.
+    #[oai(validator(minimum(value = "1"), maximum(value = "86400")))]
+    window_seconds: u32,
+}
+
+impl From<RateLimitView> for Rate {
+    fn from(view: RateLimitView) -> Self {
+        Self {
+            count: NonZeroU32::new(view.limit).unwrap_or(NonZeroU32::MIN),
+            window: Duration::from_secs(view.window_seconds.into()),
+        }
+    }
+}
+
+impl From<Rate> for RateLimitView {
+    fn from(rate: Rate) -> Self {
+        Self {
+            limit: rate.count.get(),
+            window_seconds: u32::try_from(rate.window.as_secs()).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 impl From<UpdateEndpointRequest> for EndpointPatch {
@@ -92,6 +140,8 @@ impl From<UpdateEndpointRequest> for EndpointPatch {
             description,
             headers,
             enabled,
+            metadata,
+            rate_limit,
         } = request;
         Self {
             url,
@@ -99,6 +149,8 @@ impl From<UpdateEndpointRequest> for EndpointPatch {
             description: changed(description),
             headers: changed(headers).map(|headers| headers.unwrap_or_default().into_iter().collect()),
             enabled,
+            metadata: changed(metadata).map(|metadata| metadata.unwrap_or_default().into_iter().collect()),
+            rate_limit: changed(rate_limit).map(|rate| rate.map(Into::into)),
         }
     }
 }
@@ -122,6 +174,11 @@ pub(super) struct EndpointView {
     /// Since when every call has failed; null while calls succeed.
     #[oai(skip_serializing_if_is_none = false)]
     failing_since: Option<Timestamp>,
+    /// Your own.
+    metadata: HashMap<String, String>,
+    /// How often it is called at most.
+    #[oai(skip_serializing_if_is_none = false)]
+    rate_limit: Option<RateLimitView>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -137,6 +194,8 @@ impl From<Endpoint> for EndpointView {
             enabled,
             disabled_reason,
             failing_since,
+            metadata,
+            rate_limit,
             created_at,
             updated_at,
         } = endpoint;
@@ -149,6 +208,8 @@ impl From<Endpoint> for EndpointView {
             enabled,
             disabled_reason,
             failing_since: failing_since.map(Timestamp::from),
+            metadata: metadata.into_iter().collect(),
+            rate_limit: rate_limit.map(Into::into),
             created_at: created_at.into(),
             updated_at: updated_at.into(),
         }

@@ -1,0 +1,209 @@
+//! Bringing back what an endpoint has lost: the deliveries of a span that failed or were cancelled are sent anew.
+//!
+//! The first chunk is brought back with the request. Where there are more, a row says how far that has come, and the
+//! worker's sweep goes on from there. What was brought back is pending and is not found again, so that asking twice
+//! sends nothing twice.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{error::WebhookError, redeliver::is_on, service, store};
+use crate::{
+    context::Context,
+    id::{EndpointId, TenantId, first_id},
+    permission::{Authorized, WebhooksWrite},
+    postgres::{CrossTenant, Tx},
+    principal::Origin,
+};
+
+/// The most deliveries in one statement.
+const CHUNK: u32 = 1_000;
+/// As finely as ids tell instants apart.
+const INSTANT: TimeDelta = TimeDelta::milliseconds(1);
+
+/// Which deliveries are meant.
+#[derive(Clone, Copy)]
+struct Span {
+    tenant: TenantId,
+    endpoint: EndpointId,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+}
+
+/// Sends anew what the endpoint has lost of what was made at `since` or later and before `until`; how many deliveries
+/// that are. They are sent as there is room.
+///
+/// # Errors
+/// [`WebhookError::NotFound`]; [`WebhookError::EndpointOff`]; [`WebhookError::InvalidSpan`].
+pub async fn recover(
+    context: &Context,
+    caller: &Authorized<WebhooksWrite>,
+    origin: &Origin,
+    id: EndpointId,
+    since: DateTime<Utc>,
+    until: Option<DateTime<Utc>>,
+) -> Result<u64, WebhookError> {
+    let tenant = caller.principal().tenant;
+    let change = context.change(tenant, caller.actor(), origin).await?;
+    let now = change.now;
+    // What is made after the request is not its business.
+    let until = until.map_or(now, |until| until.min(now));
+    if since > until {
+        return Err(WebhookError::InvalidSpan);
+    }
+    store::endpoint(tenant, &change.tx, id)
+        .await?
+        .ok_or(WebhookError::NotFound)?;
+    if !is_on(tenant, &change.tx, id).await? {
+        return Err(WebhookError::EndpointOff);
+    }
+    let span = Span {
+        tenant,
+        endpoint: id,
+        since,
+        until,
+    };
+    let count = count_lost(&change.tx, span).await?;
+    let brought = bring_back(&change.tx, span, Uuid::nil(), now).await?;
+    if brought.len() == CHUNK as usize {
+        let (recovery, cursor) = (context.uuid(now), last(&brought));
+        change
+            .tx
+            .execute_raw(raw_sql!(
+                Postgres,
+                "INSERT INTO webhook_recoveries (id, tenant_id, endpoint_id, since, until, cursor, created_at)
+                 VALUES ({recovery}, {tenant}, {id}, {since}, {until}, {cursor}, {now})"
+            ))
+            .await?;
+    }
+    let detail = json!({ "since": since, "until": until, "count": count });
+    service::record(&change, "webhook_endpoint.recover", id, detail).await?;
+    change.commit().await?;
+    Ok(count)
+}
+
+#[derive(FromQueryResult)]
+struct Recovery {
+    id: Uuid,
+    tenant_id: TenantId,
+    endpoint_id: EndpointId,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    cursor: Uuid,
+}
+
+/// Takes one recovery that is not done a chunk further: the worker's verb. Whether there was one.
+///
+/// # Errors
+/// When the database does not answer; then nothing has happened.
+pub async fn go_on(context: &Context) -> Result<bool, DbErr> {
+    let now = context.clock.now();
+    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+    let next = Recovery::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT id, tenant_id, endpoint_id, since, until, cursor FROM webhook_recoveries
+         ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
+    ))
+    .one(&tx)
+    .await?;
+    let Some(Recovery {
+        id,
+        tenant_id,
+        endpoint_id,
+        since,
+        until,
+        cursor,
+    }) = next
+    else {
+        return Ok(false);
+    };
+    let span = Span {
+        tenant: tenant_id,
+        endpoint: endpoint_id,
+        since,
+        until,
+    };
+    // Turned off meanwhile, it wants nothing back.
+    let brought = if is_on(tenant_id, &tx, endpoint_id).await? {
+        bring_back(&tx, span, cursor, now).await?
+    } else {
+        Vec::new()
+    };
+    let further = if brought.len() == CHUNK as usize {
+        let cursor = last(&brought);
+        raw_sql!(
+            Postgres,
+            "UPDATE webhook_recoveries SET cursor = {cursor} WHERE id = {id}"
+        )
+    } else {
+        raw_sql!(Postgres, "DELETE FROM webhook_recoveries WHERE id = {id}")
+    };
+    tx.execute_raw(further).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+#[derive(FromQueryResult)]
+struct Count {
+    count: i64,
+}
+
+async fn count_lost(tx: &Tx, span: Span) -> Result<u64, DbErr> {
+    let Span {
+        tenant,
+        endpoint,
+        since,
+        until,
+    } = span;
+    let (first, beyond) = (first_id(since), first_id(until + INSTANT));
+    let counted = Count::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT count(*) FROM deliveries
+         WHERE tenant_id = {tenant} AND endpoint_id = {endpoint} AND state IN ('failed', 'cancelled')
+           AND id >= {first} AND id < {beyond} AND created_at >= {since} AND created_at < {until}"
+    ))
+    .one(tx)
+    .await?;
+    Ok(counted.map_or(0, |counted| counted.count.unsigned_abs()))
+}
+
+#[derive(FromQueryResult)]
+struct Brought {
+    id: Uuid,
+}
+
+fn last(brought: &[Brought]) -> Uuid {
+    brought.iter().map(|row| row.id).max().unwrap_or_default()
+}
+
+/// The sweep finds them at once, and queues as many as there is room for.
+async fn bring_back(tx: &Tx, span: Span, after: Uuid, now: DateTime<Utc>) -> Result<Vec<Brought>, DbErr> {
+    let Span {
+        tenant,
+        endpoint,
+        since,
+        until,
+    } = span;
+    let (first, beyond, limit) = (
+        first_id(since).max(after),
+        first_id(until + INSTANT),
+        i64::from(CHUNK),
+    );
+    Brought::find_by_statement(raw_sql!(
+        Postgres,
+        "WITH lost AS (
+             SELECT id FROM deliveries
+             WHERE tenant_id = {tenant} AND endpoint_id = {endpoint} AND state IN ('failed', 'cancelled')
+               AND id >= {first} AND id < {beyond} AND created_at >= {since} AND created_at < {until}
+             ORDER BY id LIMIT {limit} FOR NO KEY UPDATE)
+         UPDATE deliveries d SET
+             state = 'pending', next_attempt_at = {now}, sweep_at = {now}, lease_until = NULL, finished_at = NULL,
+             generation = d.generation + 1, earlier_attempts = d.attempts
+         FROM lost WHERE d.id = lost.id AND d.tenant_id = {tenant}
+         RETURNING d.id"
+    ))
+    .all(tx)
+    .await
+}
