@@ -25,13 +25,16 @@ pub const AHEAD: Duration = Duration::from_hours(8 * 24);
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Makes the partitions from today on that are missing; how many those were.
+/// Makes the partitions from tomorrow on that are missing; how many those were.
+///
+/// Not today's: a row that is on its way to the default partition at this moment would find itself in the wrong one, and
+/// its request would fail.
 ///
 /// # Errors
 /// When one cannot be made now, after some tries; those before it stay.
 pub async fn make_ahead(context: &Context) -> Result<u32, DbErr> {
     let now = context.clock.now();
-    make(context, now, now + AHEAD).await
+    make(context, now + Duration::from_hours(24), now + AHEAD).await
 }
 
 /// As [`make_ahead`], from one instant to another. Nothing is made further back than 400 days or further ahead than 40.
