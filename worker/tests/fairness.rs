@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use latchkey_shared::entity::DeliveryState;
+use latchkey_shared::{
+    config::Rate,
+    entity::DeliveryState,
+    principal::Origin,
+    webhook::{self, NewEndpoint},
+};
 use latchkey_testing::{Answer, Prove, RealProcess, Receiver};
 use serde_json::json;
 
@@ -41,6 +46,37 @@ async fn prove_fairness_an_endpoint_that_hangs_moves_no_other_tenants_deliveries
         called <= 8,
         "{called} calls at once to an endpoint that has answered none"
     );
+}
+
+#[tokio::test]
+async fn an_endpoint_is_called_no_more_often_than_its_limit_says() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    let limited = NewEndpoint {
+        url: receiver.url("/"),
+        rate_limit: Some(Rate {
+            count: 3.try_into().unwrap(),
+            window: Duration::from_hours(1),
+        }),
+        ..NewEndpoint::default()
+    };
+    webhook::create_endpoint(world.context(), &world.proof(), &Origin::default(), limited)
+        .await
+        .unwrap();
+    world.backlog(10, 0).await;
+    // They share the limit.
+    let workers = [world.worker().await, world.worker().await];
+    let given_back =
+        "SELECT count(*) FROM deliveries WHERE attempts = 0 AND lease_until IS NULL AND generation > 0
+                      AND next_attempt_at > created_at";
+    let deadline = Instant::now() + crate::world::DEADLINE;
+    while world.count(given_back).await < 7 {
+        assert!(Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    for worker in workers {
+        worker.stop().await;
+    }
+    assert_eq!(receiver.rest().await.len(), 3);
 }
 
 #[tokio::test]

@@ -18,12 +18,13 @@ mod subject;
 use std::{num::NonZeroU32, sync::LazyLock, time::Duration};
 
 use redis::Script;
+use uuid::Uuid;
 
 pub use self::subject::{Scope, Subject};
 use self::{local::Local, outage::Outage};
 use crate::{
     config::{self, ClassLimits, Config, Key, Rate, WithoutRedis},
-    id::{ApiKeyId, TenantId},
+    id::{ApiKeyId, EndpointId, TenantId},
     redis::Redis,
 };
 
@@ -54,6 +55,8 @@ impl Class {
 
 /// The name of keys' own limits in headers, keys and metrics.
 pub const API_KEY: &str = "api_key";
+/// In the keys of Redis and in metrics: calls of a webhook endpoint, each with a limit of its own.
+const ENDPOINT: &str = "webhook_endpoint";
 
 /// Redis is away, and without it the class is closed.
 #[derive(Debug, thiserror::Error)]
@@ -153,20 +156,37 @@ impl Limits {
     /// Judges a use of a key that has a limit of its own, and is worth `cost` uses. While Redis is away, each process
     /// counts for itself: a key that is good stays so.
     pub async fn judge_key(&self, key: ApiKeyId, rate: Rate, cost: NonZeroU32) -> Verdict {
-        let scope = Scope::Key;
-        let name = key.0.simple().to_string();
+        self.judge_one(API_KEY, Scope::Key, key.0, rate, cost).await
+    }
+
+    /// Judges a call of a webhook endpoint that has a limit of its own, which all workers share; while Redis is away,
+    /// each counts for itself.
+    pub async fn judge_endpoint(&self, endpoint: EndpointId, rate: Rate) -> Verdict {
+        self.judge_one(ENDPOINT, Scope::Endpoint, endpoint.0, rate, NonZeroU32::MIN)
+            .await
+    }
+
+    async fn judge_one(
+        &self,
+        class: &'static str,
+        scope: Scope,
+        id: Uuid,
+        rate: Rate,
+        cost: NonZeroU32,
+    ) -> Verdict {
+        let name = id.simple().to_string();
         let policies = [Policy {
             scope,
             rate,
             cost,
-            key: self.redis.keys.limit(API_KEY, scope.as_str(), &name),
+            key: self.redis.keys.limit(class, scope.as_str(), &name),
         }];
         let verdict = match self.outage.unless_away(self.in_redis(&policies)).await {
             Some(standings) => Verdict(standings.into_iter().map(|standing| (scope, standing)).collect()),
             None => self.local.judge(&policies),
         };
         if verdict.refused_for().is_some() {
-            metrics::counter!("latchkey_limited_requests_total", "class" => API_KEY, "outcome" => "refused")
+            metrics::counter!("latchkey_limited_requests_total", "class" => class, "outcome" => "refused")
                 .increment(1);
         }
         verdict
@@ -207,8 +227,8 @@ impl Limits {
                 _ => limits.per_tenant,
             },
             Scope::Account => limits.per_account,
-            // A key's limit stands in its row.
-            Scope::Key => None,
+            // These limits stand in the rows of what they limit.
+            Scope::Key | Scope::Endpoint => None,
         };
         let key = |rate| Policy {
             scope,

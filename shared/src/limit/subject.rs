@@ -38,6 +38,8 @@ pub enum Scope {
     Account,
     /// Of one API key.
     Key,
+    /// Of one webhook endpoint.
+    Endpoint,
 }
 
 impl Scope {
@@ -47,6 +49,7 @@ impl Scope {
             Self::Tenant => "tenant",
             Self::Account => "account",
             Self::Key => "key",
+            Self::Endpoint => "endpoint",
         }
     }
 }

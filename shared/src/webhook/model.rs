@@ -85,7 +85,7 @@ impl From<webhook_endpoint::Model> for Endpoint {
 /// Names and values of a tenant's own.
 pub type Metadata = BTreeMap<String, String>;
 
-fn rate(count: Option<i32>, seconds: Option<i32>) -> Option<Rate> {
+pub(super) fn rate(count: Option<i32>, seconds: Option<i32>) -> Option<Rate> {
     Some(Rate {
         count: NonZeroU32::new(u32::try_from(count?).ok()?)?,
         window: Duration::from_secs(u64::try_from(seconds?).ok()?),

@@ -21,9 +21,9 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{header::Headers, signature::SigningSecret};
+use super::{header::Headers, model::rate, signature::SigningSecret};
 use crate::{
-    config::KeyRing,
+    config::{KeyRing, Rate},
     context::Context,
     crypto::seal::{self, SealBroken},
     error::Internal,
@@ -66,12 +66,20 @@ pub struct Claimed {
     /// Since when every call to it has failed.
     pub failing_since: Option<DateTime<Utc>>,
     enabled: bool,
+    rate_limit: Option<i32>,
+    rate_window_seconds: Option<i32>,
     sealed_secret: Vec<u8>,
     sealed_former_secrets: Vec<Vec<u8>>,
     sealed_headers: Vec<u8>,
 }
 
 impl Claimed {
+    /// How often the endpoint is called at most.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        rate(self.rate_limit, self.rate_window_seconds)
+    }
+
     /// Opens what the call needs: the secrets that sign it, the newest first, and the endpoint's own headers.
     ///
     /// # Errors
@@ -125,7 +133,8 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
                    coalesce((
                        SELECT e.body FROM events e
                        WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), '') AS body,
-                   d.endpoint_id, p.url, p.failing_since, p.enabled, p.sealed_secret, p.sealed_headers, ARRAY(
+                   d.endpoint_id, p.url, p.failing_since, p.enabled, p.rate_limit, p.rate_window_seconds,
+                   p.sealed_secret, p.sealed_headers, ARRAY(
                        SELECT f.sealed_secret FROM webhook_former_secrets f
                        WHERE f.tenant_id = p.tenant_id AND f.endpoint_id = p.id AND f.ends_at > {now}
                        ORDER BY f.id DESC) AS sealed_former_secrets"

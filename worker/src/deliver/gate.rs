@@ -126,6 +126,15 @@ impl Gate {
         Err(known.turn(Instant::now()))
     }
 
+    /// After how long a delivery comes back whose endpoint is called once in a `step` at most: behind all that were told
+    /// so before.
+    pub(super) fn defer(&self, tenant: TenantId, endpoint: EndpointId, step: Duration) -> Duration {
+        let now = Instant::now();
+        let mut tenants = self.tenants();
+        let known = tenants.entry(tenant).or_default().endpoint(endpoint, now);
+        known.turn_in(step, now)
+    }
+
     fn pass(&self, tenant: TenantId, endpoint: EndpointId) -> Pass {
         Pass {
             gate: self.clone(),
@@ -285,6 +294,10 @@ impl Endpoint {
     /// Hands out a turn to come back, behind all that were handed out before.
     fn turn(&mut self, now: Instant) -> Duration {
         let step = self.pace / u32::try_from(self.window).unwrap_or(u32::MAX).max(1);
+        self.turn_in(step, now)
+    }
+
+    fn turn_in(&mut self, step: Duration, now: Instant) -> Duration {
         let from = self.last_turn.max(now).max(self.open_until.unwrap_or(now));
         // Not for ever: what was learnt may be wrong by then.
         self.last_turn = (from + step).min(now + BACK.1);

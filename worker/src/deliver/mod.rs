@@ -98,6 +98,9 @@ impl Deliverer {
             Ok(pass) => pass,
             Err(after) => return self.give_back(&claimed, "saturated", after).await,
         };
+        if let Some(after) = self.limited(&claimed).await {
+            return self.give_back(&claimed, "rate_limited", after).await;
+        }
         // A process that was stopped, or waited for a database that was away, may wake up in another's lease.
         let until_answered = self.context.config.webhooks.timeout + LEASE_TO_SPARE;
         if self.context.clock.now() + until_answered > claimed.lease_until {
@@ -109,6 +112,15 @@ impl Deliverer {
         if self.records.submit(finished).await == Some(true) {
             self.judge(&claimed, &called).await;
         }
+    }
+
+    /// How long the delivery waits for the endpoint's own limit, if it has one and that is used up.
+    async fn limited(&self, claimed: &Claimed) -> Option<Duration> {
+        let (rate, endpoint) = (claimed.rate()?, claimed.endpoint_id);
+        let verdict = self.context.limits.judge_endpoint(endpoint, rate).await;
+        let wait = verdict.refused_for()?;
+        let step = rate.window / rate.count.get();
+        Some(self.gate.defer(claimed.tenant_id, endpoint, step).max(wait))
     }
 
     /// What a call says of its endpoint. Should any of this fail, the endpoint's next call does it.
