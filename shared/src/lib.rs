@@ -60,3 +60,8 @@ pub mod usage;
 pub mod user;
 pub mod version;
 pub mod webhook;
+
+/// Of all programs of the workspace. A request makes many small allocations, often freed by another thread than made
+/// them, and this allocator costs it less than the C library's does (`cargo bench --bench key_verify` shows how much).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 const EMAIL: &str = "admin@platform.test";
 const PASSWORD: &str = "correct horse battery staple";
-pub(crate) const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 15;
 const CONNECTIONS: usize = 32;
-const ROUND: Duration = Duration::from_secs(3);
+const ROUND: Duration = Duration::from_secs(1);
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 

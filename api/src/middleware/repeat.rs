@@ -66,8 +66,7 @@ pub async fn repeat<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let takes = request
         .data::<Repeatable>()
         .is_some_and(|operations| operations.takes(&request));
-    let auth = request.data::<Auth>().cloned();
-    let (true, Some(auth)) = (takes, auth) else {
+    let Some(auth) = request.data::<Auth>().filter(|_| takes).cloned() else {
         return call(&*endpoint, request).await;
     };
     // Whoever is not let in is told so by the operation.
