@@ -1,5 +1,6 @@
 //! Endpoints, events and deliveries as a tenant sees them. What is sent is the worker's to prove.
 
+use chrono::TimeDelta;
 use latchkey_testing::TestBed;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -85,9 +86,29 @@ async fn an_event_becomes_one_delivery_for_each_endpoint_that_takes_it() {
         .await
         .expect(200);
     assert_eq!(
-        (&read["type"], &read["payload"]["invoice"]),
-        (&json!("invoice.paid"), &json!("INV-1815"))
+        (
+            &read["type"],
+            &read["payload"]["invoice"],
+            &read["payload_erased"]
+        ),
+        (&json!("invoice.paid"), &json!("INV-1815"), &json!(false))
     );
+    let tomorrow = (bed.context.clock.now() + TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ");
+    for (filter, count) in [
+        ("type=invoice.paid".to_owned(), 1),
+        ("type=invoice.sent".to_owned(), 0),
+        (format!("type=invoice.paid&since={tomorrow}"), 0),
+        (format!("type=invoice.paid&until={tomorrow}"), 1),
+    ] {
+        let found = api
+            .get_as(&owner, &format!("/v1/webhooks/events?{filter}"))
+            .await
+            .expect(200);
+        assert_eq!(found["data"].as_array().unwrap().len(), count, "{filter}");
+    }
+    api.get_as(&owner, "/v1/webhooks/events?type=Nonsense")
+        .await
+        .expect(422);
     let deliveries = api
         .get_as(&owner, "/v1/webhooks/deliveries?event_type=invoice.paid")
         .await

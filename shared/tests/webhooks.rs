@@ -14,8 +14,8 @@ use latchkey_shared::{
     principal::{Actor, Origin, Principal, Subject},
     version::Version,
     webhook::{
-        self, DeliveryFilter, Endpoint, EndpointPatch, HeaderFault, Headers, NewEndpoint, UrlFault,
-        WebhookError,
+        self, DeliveryFilter, Endpoint, EndpointPatch, EventFilter, HeaderFault, Headers, NewEndpoint,
+        UrlFault, WebhookError,
     },
 };
 use latchkey_testing::TestBed;
@@ -236,7 +236,7 @@ async fn s25_another_tenants_endpoints_events_and_deliveries_are_absent() {
     );
     let caller = proof(context, other);
     assert_eq!(
-        webhook::list_events(context, &caller, first_page())
+        webhook::list_events(context, &caller, &EventFilter::default(), first_page())
             .await
             .unwrap()
             .data,
@@ -375,7 +375,7 @@ async fn a_list_is_read_page_by_page_newest_first() {
     let (mut read, mut cursor) = (Vec::new(), None);
     loop {
         let request = PageRequest::new(Some(2), cursor.as_deref()).unwrap();
-        let page = webhook::list_events(context, &proof(context, tenant), request)
+        let page = webhook::list_events(context, &proof(context, tenant), &EventFilter::default(), request)
             .await
             .unwrap();
         read.extend(page.data.iter().map(|event| event.id));

@@ -72,7 +72,7 @@ pub async fn run_with(
     let stop = shutdown.child_token();
     let _ended = stop.clone().drop_guard();
     let (drain, many) = (context.config.worker.drain, context.config.worker.concurrency);
-    let few = many.div_ceil(4);
+    let (few, fewer) = (many.div_ceil(4), many.div_ceil(8));
     let mut parts = JoinSet::new();
 
     let deliverer = deliver::Deliverer::new(&context, lookup)?;
@@ -89,7 +89,7 @@ pub async fn run_with(
         let mailer = mailer.clone();
         async move { mailer.handle(job).await }
     };
-    spawn_lane(&mut parts, &context, Lane::Mail, few, &stop, handler)?;
+    spawn_lane(&mut parts, &context, Lane::Mail, fewer, &stop, handler)?;
     parts.spawn(seal::run(context.clone(), stop.clone()));
     parts.spawn(fan_out::run(context.clone(), stop.clone()));
     parts.spawn(history::run(context.clone(), stop.clone()));

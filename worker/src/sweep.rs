@@ -24,6 +24,10 @@ use crate::WorkerError;
 
 /// Rows taken by one statement.
 const BATCH: u32 = 1000;
+/// Deliveries taken by one statement at most. Each walks past all that is queued, so that few large ones cost less.
+const DELIVERIES: usize = 5_000;
+/// So many chunks of what an endpoint has lost are brought back by one sweep, and no more: mails wait behind them.
+const RECOVERY_ROUNDS: usize = 4;
 /// A stream of that length holds seconds of work: enough for every worker to stay busy.
 const LONG_STREAM: usize = 10_000;
 const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
@@ -70,15 +74,20 @@ async fn sweep(context: &Context) -> Result<(), DbErr> {
         return Ok(());
     };
     while fresh > 0 || retry > 0 {
-        let due = webhook::work::sweep(context, fresh > 0, retry > 0, BATCH).await?;
+        let limit = fresh.max(retry).min(DELIVERIES);
+        let due = webhook::work::sweep(context, fresh > 0, retry > 0, limit).await?;
         let (first, later): (Vec<Due>, Vec<Due>) = due.iter().partition(|due| due.attempts == 0);
         push(context, Lane::Fresh, first.iter().map(|due| due.id.0), &mut fresh);
         push(context, Lane::Retry, later.iter().map(|due| due.id.0), &mut retry);
-        if due.len() < BATCH as usize {
+        if due.len() < limit {
             break;
         }
     }
-    while webhook::recover::go_on(context).await? {}
+    for _ in 0..RECOVERY_ROUNDS {
+        if !webhook::recover::go_on(context).await? {
+            break;
+        }
+    }
     while mails > 0 {
         let due = mail::work::sweep(context, BATCH).await?;
         push(context, Lane::Mail, due.iter().copied(), &mut mails);

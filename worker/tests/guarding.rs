@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use latchkey_shared::entity::DeliveryState;
+use latchkey_shared::entity::{DeliveryState, ErrorClass};
 use latchkey_testing::{Answer, Receiver};
 use latchkey_worker::Lookup;
 use serde_json::json;
@@ -51,7 +51,7 @@ async fn s32_a_name_that_comes_to_lead_inside_is_called_no_more() {
     let delivery = world.attempted(2).await;
     worker.stop().await;
     let attempts = world.attempts(delivery.id).await;
-    assert_eq!(attempts[1].error_class.as_deref(), Some("refused_address"));
+    assert_eq!(attempts[1].error_class, Some(ErrorClass::RefusedAddress));
     assert!(
         attempts[1]
             .error_detail
@@ -80,7 +80,7 @@ async fn s32_a_literal_that_slipped_into_the_database_is_not_called() {
         let delivery = world.attempted(1).await;
         worker.stop().await;
         let [attempt] = world.attempts(delivery.id).await.try_into().unwrap();
-        assert_eq!(attempt.error_class.as_deref(), Some("refused_address"), "{url}");
+        assert_eq!(attempt.error_class, Some(ErrorClass::RefusedAddress), "{url}");
         world.execute("DELETE FROM deliveries").await;
     }
 }
@@ -98,8 +98,8 @@ async fn s32_a_redirect_is_a_failed_attempt_and_not_followed() {
     assert_eq!(delivery.state, DeliveryState::Pending);
     let [attempt] = world.attempts(delivery.id).await.try_into().unwrap();
     assert_eq!(
-        (attempt.status, attempt.error_class.as_deref()),
-        (Some(307), Some("redirect"))
+        (attempt.status, attempt.error_class),
+        (Some(307), Some(ErrorClass::Redirect))
     );
     assert!(inside.rest().await.is_empty());
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use latchkey_shared::{
-    entity::DeliveryState,
+    entity::{DeliveryState, ErrorClass},
     queue::{self, Lane},
     retention,
     webhook::work::{self, Finished, Next, Observed},
@@ -82,7 +82,7 @@ async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_no
             started_at: world.context().clock.now(),
             duration: Duration::ZERO,
             status: None,
-            error_class: Some("timeout"),
+            error_class: Some(ErrorClass::Timeout),
             error_detail: None,
             address: None,
             response_headers: Value::Object(serde_json::Map::new()),

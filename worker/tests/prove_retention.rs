@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::world::{DEADLINE, World};
 
 /// The tables' owner, who sees all rows, for as long as it takes.
-async fn owner(world: &World) -> DatabaseConnection {
+pub(crate) async fn owner(world: &World) -> DatabaseConnection {
     let mut options = sea_orm::ConnectOptions::new(&world.bed.owner_url);
     options.max_connections(1).sqlx_logging(false);
     let db = Database::connect(options).await.unwrap();
@@ -30,7 +30,7 @@ async fn owner(world: &World) -> DatabaseConnection {
 }
 
 /// A day of so many deliveries, which have ended after ten attempts each.
-async fn fill(world: &World, days_ago: i64, deliveries: i64) {
+pub(crate) async fn fill(world: &World, days_ago: i64, deliveries: i64) {
     let at = world.context().clock.now() - TimeDelta::days(days_ago);
     let of_day = format!(
         "SELECT count(*) FROM pg_inherits WHERE right(inhrelid::regclass::text, 8) = '{}'
@@ -55,7 +55,7 @@ async fn fill(world: &World, days_ago: i64, deliveries: i64) {
                                      finished_at)
              SELECT latchkey_uuid_beside(e.id), e.tenant_id, e.id, p.id, e.type, 'failed', 10, e.created_at, e.created_at,
                     e.created_at
-             FROM events e, webhook_endpoints p WHERE e.created_at::date = '{at}'::date"
+             FROM events e JOIN webhook_endpoints p ON p.tenant_id = e.tenant_id WHERE e.created_at::date = '{at}'::date"
         ),
         format!(
             "INSERT INTO attempts (id, tenant_id, delivery_id, number, started_at, duration_ms, outcome, status,

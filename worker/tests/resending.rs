@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 use futures::future::join_all;
 use latchkey_shared::{
-    entity::DeliveryState,
+    entity::{DeliveryState, ErrorClass},
     id::{DeliveryId, EndpointId},
     principal::Origin,
+    retention,
     webhook::{self, Delivery, EndpointPatch, WebhookError},
 };
 use latchkey_testing::{Answer, Receiver};
@@ -249,6 +250,91 @@ async fn a_long_span_is_brought_back_in_chunks_from_where_the_last_one_ended() {
 }
 
 #[tokio::test]
+async fn a_long_recovery_holds_up_no_other() {
+    let mut world = World::new().await;
+    for slug in ["long", "short"] {
+        world.turn_to(slug).await;
+        let id = world.endpoint("http://127.0.0.1:9/").await.endpoint.id;
+        world.publish("order.placed", json!({})).await;
+        let lost = if slug == "long" { 5000 } else { 1500 };
+        world
+            .execute(&format!(
+                "INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state, attempts, sweep_at, created_at)
+                 SELECT latchkey_uuid_v7(created_at), tenant_id, event_id, endpoint_id, event_type, 'failed', 3, sweep_at, created_at
+                 FROM deliveries, generate_series(1, {lost}) WHERE endpoint_id = '{id}'"
+            ))
+            .await;
+        world.advance(1);
+        assert_eq!(recover(&world, id).await.unwrap(), lost);
+    }
+    assert!(webhook::recover::go_on(world.context()).await.unwrap());
+    let open = "SELECT count(*) FROM webhook_recoveries";
+    assert_eq!(
+        world.count(open).await,
+        1,
+        "the short one is done after its second chunk"
+    );
+    assert_eq!(
+        world
+            .count("SELECT count(*) FROM deliveries WHERE state = 'failed'")
+            .await,
+        3000
+    );
+}
+
+#[tokio::test]
+async fn what_has_been_erased_is_not_sent_anew() {
+    let world = World::new().await;
+    let id = world.endpoint("http://127.0.0.1:9/").await.endpoint.id;
+    world.publish("order.placed", json!({ "name": "Ada" })).await;
+    let [delivery] = world.deliveries().await.try_into().unwrap();
+    for part in [
+        "UPDATE deliveries SET state = 'failed', finished_at = now()",
+        "UPDATE events SET erase = true",
+    ] {
+        world.execute(part).await;
+    }
+    retention::delete_expired(world.context(), 10).await.unwrap();
+    world.advance(1);
+    let again = redeliver(&world, delivery.id).await;
+    assert!(matches!(again, Err(WebhookError::PayloadErased)), "{again:?}");
+    assert_eq!(recover(&world, id).await.unwrap(), 0);
+    let event = webhook::get_event(world.context(), &world.proof(), delivery.event_id)
+        .await
+        .unwrap();
+    assert!(event.payload_erased && event.payload == *json!({ "erased": true }).as_object().unwrap());
+    assert_eq!(world.deliveries().await[0].state, DeliveryState::Failed);
+}
+
+/// Either the payload goes first, and there is nothing to send; or the request does, and the payload stays until it is sent.
+#[tokio::test]
+async fn an_erasure_and_a_request_to_send_anew_do_not_cross() {
+    let world = World::new().await;
+    world.endpoint("http://127.0.0.1:9/").await;
+    for round in 0..10 {
+        world.publish("order.placed", json!({ "round": round })).await;
+    }
+    for part in [
+        "UPDATE deliveries SET state = 'failed', finished_at = now()",
+        "UPDATE events SET erase = true",
+    ] {
+        world.execute(part).await;
+    }
+    let deliveries = world.deliveries().await;
+    let erasing = async {
+        for _ in 0..10 {
+            retention::delete_expired(world.context(), 1).await.unwrap();
+        }
+    };
+    let asking = join_all(deliveries.iter().map(|delivery| redeliver(&world, delivery.id)));
+    let (asked, ()) = futures::join!(asking, erasing);
+    let granted = asked.iter().filter(|asked| asked.is_ok()).count();
+    let whole = "SELECT count(*) FROM deliveries d JOIN events e ON e.id = d.event_id
+                 WHERE d.state = 'pending' AND e.body LIKE '%round%' AND NOT e.erased";
+    assert_eq!(world.count(whole).await, i64::try_from(granted).unwrap());
+}
+
+#[tokio::test]
 async fn an_endpoints_health_is_that_of_its_calls_of_a_day() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     let id = world.endpoint(&receiver.url("/")).await.endpoint.id;
@@ -270,7 +356,7 @@ async fn an_endpoints_health_is_that_of_its_calls_of_a_day() {
     worker.stop().await;
     let some = health().await;
     assert_eq!((some.attempts, some.succeeded), (2, 1));
-    assert_eq!(some.last_error_class.as_deref(), Some("http_status"));
+    assert_eq!(some.last_error_class, Some(ErrorClass::HttpStatus));
     assert_eq!(some.last_error_status, Some(500));
     assert!(some.p50_ms <= some.p99_ms && some.p99_ms.is_some());
     world.advance(25 * 3600);

@@ -7,8 +7,15 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ed25519_dalek::{Signature, VerifyingKey};
 use futures::future::join_all;
-use latchkey_shared::{id::EndpointId, principal::Origin, retention, webhook};
+use latchkey_shared::{
+    id::EndpointId,
+    principal::Origin,
+    retention,
+    webhook::{self, EndpointPatch},
+};
 use latchkey_testing::{Received, Receiver};
 use serde_json::json;
 
@@ -53,6 +60,75 @@ async fn s33_during_an_overlap_both_secrets_verify_and_afterwards_the_newest_alo
     let last = receiver.next().await;
     assert!(!verifies(&new, &last) && verifies(&only, &last));
     assert!(!last.header("webhook-signature").contains(' '));
+    worker.stop().await;
+}
+
+/// As a receiver does that has the public key and no library of ours (RFC 8032).
+fn verifies_asymmetrically(public_key: &str, got: &Received) -> bool {
+    let decode = |text: &str| STANDARD.decode(text).unwrap();
+    let key = decode(public_key.strip_prefix("whpk_").unwrap());
+    let key = VerifyingKey::from_bytes(&key.try_into().unwrap()).unwrap();
+    let (id, timestamp) = (got.header("webhook-id"), got.header("webhook-timestamp"));
+    let signed = [format!("{id}.{timestamp}.").as_bytes(), &got.body].concat();
+    let mut signatures = got
+        .header("webhook-signature")
+        .split(' ')
+        .filter_map(|one| one.strip_prefix("v1a,"));
+    signatures.any(|signature| {
+        let signature = Signature::from_slice(&decode(signature)).unwrap();
+        key.verify_strict(&signed, &signature).is_ok()
+    })
+}
+
+#[tokio::test]
+async fn s33_an_asymmetric_signature_is_verified_by_the_public_key_and_both_keys_of_an_overlap() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    let created = world.endpoint(&receiver.url("/")).await;
+    let id = created.endpoint.id;
+    assert_eq!(created.endpoint.public_key, None);
+    let turn = async |on| {
+        let patch = EndpointPatch {
+            asymmetric: Some(on),
+            ..EndpointPatch::default()
+        };
+        webhook::update_endpoint(world.context(), &world.proof(), &Origin::default(), id, patch)
+            .await
+            .unwrap()
+            .public_key
+    };
+    let old = turn(true).await.unwrap();
+    assert_eq!(
+        turn(true).await.as_ref(),
+        Some(&old),
+        "asked twice, it is the same"
+    );
+    let worker = world.worker().await;
+    let secret = rotate(&world, id, 60).await;
+    let endpoint = webhook::get_endpoint(world.context(), &world.proof(), id)
+        .await
+        .unwrap();
+    let new = endpoint.public_key.unwrap();
+    assert_ne!(old, new);
+    let publish = async || {
+        world.publish("order.placed", json!({})).await;
+        receiver.next().await
+    };
+    let during = publish().await;
+    assert!(verifies_asymmetrically(&old, &during) && verifies_asymmetrically(&new, &during));
+    // Who knows nothing of it is not disturbed.
+    assert!(verifies(created.secret.expose(), &during) && verifies(&secret, &during));
+    let forged = Received {
+        body: b"{}".to_vec(),
+        ..during
+    };
+    assert!(!verifies_asymmetrically(&new, &forged));
+
+    world.advance(61);
+    let after = publish().await;
+    assert!(!verifies_asymmetrically(&old, &after) && verifies_asymmetrically(&new, &after));
+    assert_eq!(turn(false).await, None);
+    let without = publish().await;
+    assert!(!without.header("webhook-signature").contains("v1a") && verifies(&secret, &without));
     worker.stop().await;
 }
 

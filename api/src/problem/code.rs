@@ -130,6 +130,8 @@ codes! {
     LimitReached CONFLICT "The limit is reached"
     /// Nothing is sent to the endpoint: it is turned off, or deleted.
     EndpointDisabled CONFLICT "The endpoint is off"
+    /// What the event held is gone, and cannot be sent again.
+    PayloadErased CONFLICT "The event's payload has been erased"
     /// The API key has ended, or was replaced already.
     ApiKeyNotActive CONFLICT "The API key is not active"
     /// The body is larger than the server takes.

@@ -244,7 +244,7 @@ pub struct Webhooks {
 pub struct Worker {
     /// `metrics_listen`
     pub metrics_listen: SocketAddr,
-    /// `concurrency`: first attempts in flight at once; retries and mails have a quarter each.
+    /// `concurrency`: first attempts in flight at once; retries have a quarter of that, and mails an eighth.
     pub concurrency: usize,
     /// `sweep_interval`: how often due work that is not queued is looked for.
     pub sweep_interval: Duration,
@@ -513,7 +513,7 @@ impl Worker {
     fn read(source: &mut Source) -> Self {
         Self {
             metrics_listen: source.or("worker.metrics_listen", local(9465)),
-            concurrency: source.or("worker.concurrency", 128),
+            concurrency: source.or("worker.concurrency", 256),
             sweep_interval: source.or("worker.sweep_interval", Duration::from_secs(1)),
             queue_grace: source.or("worker.queue_grace", Duration::from_secs(15)),
             drain: source.or("worker.drain", Duration::from_secs(20)),

@@ -2,6 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::ErrorClass;
 use crate::id::{AttemptId, DeliveryId, TenantId};
 
 /// One call of an endpoint and what came of it.
@@ -29,7 +30,7 @@ pub struct Model {
     /// Of the HTTP response.
     pub status: Option<i16>,
     /// The kind of failure.
-    pub error_class: Option<String>,
+    pub error_class: Option<ErrorClass>,
     /// What the failure said.
     pub error_detail: Option<String>,
     /// The address that was called.

@@ -23,6 +23,8 @@ pub struct Model {
     pub user_id: Option<UserId>,
     /// The data is to be erased once no delivery is under way.
     pub erase: bool,
+    /// That has been done: there is nothing left to send.
+    pub erased: bool,
     /// When it was made.
     pub created_at: DateTimeUtc,
 }

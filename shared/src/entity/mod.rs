@@ -41,6 +41,14 @@ macro_rules! text_enum {
             #[sea_orm(string_value = $text)]
             $variant,
         )*}
+
+        impl $name {
+            /// As it is stored.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {$(Self::$variant => $text),*}
+            }
+        }
     )*};
 }
 
@@ -96,5 +104,28 @@ text_enum! {
         Failed = "failed"
         /// Its endpoint is gone or turned off.
         Cancelled = "cancelled"
+    }
+    /// What kept a call from being a success.
+    ErrorClass {
+        /// The host's name has no address.
+        Dns = "dns"
+        /// The host, or one of its addresses, is not public.
+        RefusedAddress = "refused_address"
+        /// Nobody took the connection.
+        Connect = "connect"
+        /// The connection could not be made safe: the certificate is not to be trusted, or there is no TLS.
+        Tls = "tls"
+        /// There was no answer in time.
+        Timeout = "timeout"
+        /// The connection ended before the answer was there.
+        ConnectionClosed = "connection_closed"
+        /// What came back is no HTTP.
+        InvalidResponse = "invalid_response"
+        /// The answer leads elsewhere; redirects are not followed.
+        Redirect = "redirect"
+        /// The answer's status is no success.
+        HttpStatus = "http_status"
+        /// The call could not be made, for a reason on our side.
+        Other = "other"
     }
 }

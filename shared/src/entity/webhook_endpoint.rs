@@ -32,6 +32,8 @@ pub struct Model {
     pub failing_since: Option<DateTimeUtc>,
     /// The newest signing secret.
     pub sealed_secret: Vec<u8>,
+    /// What verifies its asymmetric signatures; none are made where there is none.
+    pub public_key: Option<String>,
     /// The tenant's own; an object of strings.
     pub metadata: Json,
     /// The most calls in a span of `rate_window_seconds`.

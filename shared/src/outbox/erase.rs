@@ -25,7 +25,7 @@ struct Waiting {
 /// answered to them; how many there were.
 ///
 /// An event of which a delivery is still under way keeps its bytes until that has ended, because every attempt sends
-/// the same. It is found again by the worker.
+/// the same. It is found again by the worker. Once erased it is not sent anew.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -85,7 +85,7 @@ async fn erase(tx: &Tx, marked: &[Marked]) -> Result<u64, DbErr> {
     let erased = tx
         .execute_raw(raw_sql!(
             Postgres,
-            "UPDATE events e SET erase = false, user_id = NULL, body = json_build_object(
+            "UPDATE events e SET erase = false, erased = true, user_id = NULL, body = json_build_object(
                  'type', e.type, 'timestamp', e.body::json -> 'timestamp', 'tenant_id', e.tenant_id,
                  'data', json_build_object('erased', true))::text
              WHERE e.id = ANY({ids}) AND e.id BETWEEN {first} AND {last}"

@@ -375,7 +375,7 @@ pub const TABLES: &[Table] = &[
         columns: &[
             (Reference, &["id", "tenant_id", "user_id"]),
             (Personal, &["body"]),
-            (Operational, &["type", "erase", "created_at"]),
+            (Operational, &["type", "erase", "erased", "created_at"]),
         ],
     },
     Table {
@@ -556,6 +556,7 @@ pub const TABLES: &[Table] = &[
                     "enabled",
                     "disabled_reason",
                     "failing_since",
+                    "public_key",
                     "metadata",
                     "rate_limit",
                     "rate_window_seconds",

@@ -42,6 +42,9 @@ pub enum WebhookError {
     /// Nothing is sent to the endpoint: it is turned off, or deleted.
     #[error("the endpoint is turned off or deleted")]
     EndpointOff,
+    /// There is nothing left to send.
+    #[error("the event's payload has been erased")]
+    PayloadErased,
     /// The span ends before it begins.
     #[error("the span ends before it begins")]
     InvalidSpan,

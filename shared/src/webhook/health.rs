@@ -6,6 +6,7 @@ use sea_orm::{DbErr, FromQueryResult, raw_sql};
 use super::{error::WebhookError, store};
 use crate::{
     context::Context,
+    entity::ErrorClass,
     id::{EndpointId, TenantId},
     permission::{Authorized, WebhooksRead},
     postgres::Tx,
@@ -28,7 +29,7 @@ pub struct Health {
     /// When a call last failed.
     pub last_error_at: Option<DateTime<Utc>>,
     /// The kind of that failure.
-    pub last_error_class: Option<String>,
+    pub last_error_class: Option<ErrorClass>,
     /// What it said.
     pub last_error_detail: Option<String>,
     /// The HTTP status, if there was an answer.

@@ -30,8 +30,8 @@ pub use self::{
     header::{HeaderFault, Headers},
     health::{Health, get_health},
     model::{
-        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, Metadata,
-        NewEndpoint,
+        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, EventFilter,
+        Metadata, NewEndpoint,
     },
     recover::recover,
     redeliver::{redeliver, send_test},

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::header::Headers;
 use crate::{
     config::Rate,
-    entity::{DeliveryState, attempt, delivery, event, webhook_endpoint},
+    entity::{DeliveryState, ErrorClass, attempt, delivery, event, webhook_endpoint},
     id::{AttemptId, DeliveryId, EndpointId, EventId},
     secret::Secret,
 };
@@ -37,6 +37,8 @@ pub struct Endpoint {
     pub metadata: Metadata,
     /// How often it is called at most.
     pub rate_limit: Option<Rate>,
+    /// What verifies its `v1a` signatures; nothing where none are made.
+    pub public_key: Option<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it last changed.
@@ -57,6 +59,7 @@ impl From<webhook_endpoint::Model> for Endpoint {
             disabled_reason,
             failing_since,
             sealed_secret: _,
+            public_key,
             metadata,
             rate_limit,
             rate_window_seconds,
@@ -76,6 +79,7 @@ impl From<webhook_endpoint::Model> for Endpoint {
             // Nothing but an object of strings was put there.
             metadata: serde_json::from_value(metadata).unwrap_or_default(),
             rate_limit: rate(rate_limit, rate_window_seconds),
+            public_key,
             created_at,
             updated_at,
         }
@@ -109,6 +113,8 @@ pub struct NewEndpoint {
     pub metadata: Metadata,
     /// How often it is called at most.
     pub rate_limit: Option<Rate>,
+    /// Whether its calls bear `v1a` signatures beside those of `v1`.
+    pub asymmetric: bool,
 }
 
 /// A new endpoint and the secret that it verifies signatures with.
@@ -137,6 +143,8 @@ pub struct EndpointPatch {
     pub metadata: Option<Metadata>,
     /// `Some(None)` lifts it.
     pub rate_limit: Option<Option<Rate>>,
+    /// Turns `v1a` signatures on or off.
+    pub asymmetric: Option<bool>,
 }
 
 /// Something that happened.
@@ -148,6 +156,8 @@ pub struct Event {
     pub event_type: String,
     /// The `data` of its body.
     pub payload: Map<String, Value>,
+    /// What it held is gone.
+    pub payload_erased: bool,
     /// When it happened.
     pub created_at: DateTime<Utc>,
 }
@@ -161,6 +171,7 @@ impl From<event::Model> for Event {
             body,
             user_id: _,
             erase: _,
+            erased,
             created_at,
         } = row;
         // Nothing but `outbox` writes bodies, and it writes an object with an object in it.
@@ -175,6 +186,7 @@ impl From<event::Model> for Event {
             id,
             event_type,
             payload,
+            payload_erased: erased,
             created_at,
         }
     }
@@ -235,6 +247,17 @@ impl From<delivery::Model> for Delivery {
     }
 }
 
+/// Which events a list holds.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Of one type.
+    pub event_type: Option<String>,
+    /// Made then or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Made earlier than that.
+    pub until: Option<DateTime<Utc>>,
+}
+
 /// Which deliveries a list holds.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
@@ -267,8 +290,8 @@ pub struct Attempt {
     pub succeeded: bool,
     /// Of the HTTP response.
     pub status: Option<i16>,
-    /// The kind of failure: `refused_address`, `dns`, `connect`, `tls`, `timeout`, `redirect`, `http_status`, `other`.
-    pub error_class: Option<String>,
+    /// The kind of failure.
+    pub error_class: Option<ErrorClass>,
     /// What the failure said.
     pub error_detail: Option<String>,
     /// The address that was called, with its port.

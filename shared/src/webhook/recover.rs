@@ -2,7 +2,7 @@
 //!
 //! The first chunk is brought back with the request. Where there are more, a row says how far that has come, and the
 //! worker's sweep goes on from there. What was brought back is pending and is not found again, so that asking twice
-//! sends nothing twice.
+//! sends nothing twice. What has been erased since has nothing to be sent.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
@@ -94,17 +94,27 @@ struct Recovery {
     cursor: Uuid,
 }
 
-/// Takes one recovery that is not done a chunk further: the worker's verb. Whether there was one.
+/// Takes each recovery that is not done a chunk further, so that a long one holds up no other: the worker's verb. Whether
+/// there was one.
 ///
 /// # Errors
-/// When the database does not answer; then nothing has happened.
+/// When the database does not answer; then the last of them has not moved.
 pub async fn go_on(context: &Context) -> Result<bool, DbErr> {
+    let mut reached = Uuid::nil();
+    while let Some(id) = go_on_after(context, reached).await? {
+        reached = id;
+    }
+    Ok(!reached.is_nil())
+}
+
+/// Takes the next one after that id further; which it was.
+async fn go_on_after(context: &Context, after: Uuid) -> Result<Option<Uuid>, DbErr> {
     let now = context.clock.now();
     let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
     let next = Recovery::find_by_statement(raw_sql!(
         Postgres,
         "SELECT id, tenant_id, endpoint_id, since, until, cursor FROM webhook_recoveries
-         ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
+         WHERE id > {after} ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"
     ))
     .one(&tx)
     .await?;
@@ -117,7 +127,7 @@ pub async fn go_on(context: &Context) -> Result<bool, DbErr> {
         cursor,
     }) = next
     else {
-        return Ok(false);
+        return Ok(None);
     };
     let span = Span {
         tenant: tenant_id,
@@ -142,7 +152,7 @@ pub async fn go_on(context: &Context) -> Result<bool, DbErr> {
     };
     tx.execute_raw(further).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(Some(id))
 }
 
 #[derive(FromQueryResult)]
@@ -158,11 +168,14 @@ async fn count_lost(tx: &Tx, span: Span) -> Result<u64, DbErr> {
         until,
     } = span;
     let (first, beyond) = (first_id(since), first_id(until + INSTANT));
+    // A delivery's id bears its event's instant.
+    let (since_event, until_event) = (first, beyond);
     let counted = Count::find_by_statement(raw_sql!(
         Postgres,
-        "SELECT count(*) FROM deliveries
-         WHERE tenant_id = {tenant} AND endpoint_id = {endpoint} AND state IN ('failed', 'cancelled')
-           AND id >= {first} AND id < {beyond} AND created_at >= {since} AND created_at < {until}"
+        "SELECT count(*) FROM deliveries d JOIN events e ON e.id = d.event_id AND e.tenant_id = d.tenant_id
+         WHERE d.tenant_id = {tenant} AND d.endpoint_id = {endpoint} AND d.state IN ('failed', 'cancelled')
+           AND d.id >= {first} AND d.id < {beyond} AND d.created_at >= {since} AND d.created_at < {until}
+           AND e.id >= {since_event} AND e.id < {until_event} AND NOT e.erased"
     ))
     .one(tx)
     .await?;
@@ -186,18 +199,17 @@ async fn bring_back(tx: &Tx, span: Span, after: Uuid, now: DateTime<Utc>) -> Res
         since,
         until,
     } = span;
-    let (first, beyond, limit) = (
-        first_id(since).max(after),
-        first_id(until + INSTANT),
-        i64::from(CHUNK),
-    );
+    let (since_event, until_event) = (first_id(since), first_id(until + INSTANT));
+    let (first, beyond) = (since_event.max(after), until_event);
+    let limit = i64::from(CHUNK);
     Brought::find_by_statement(raw_sql!(
         Postgres,
         "WITH lost AS (
-             SELECT id FROM deliveries
-             WHERE tenant_id = {tenant} AND endpoint_id = {endpoint} AND state IN ('failed', 'cancelled')
-               AND id >= {first} AND id < {beyond} AND created_at >= {since} AND created_at < {until}
-             ORDER BY id LIMIT {limit} FOR NO KEY UPDATE)
+             SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event_id AND e.tenant_id = d.tenant_id
+             WHERE d.tenant_id = {tenant} AND d.endpoint_id = {endpoint} AND d.state IN ('failed', 'cancelled')
+               AND d.id >= {first} AND d.id < {beyond} AND d.created_at >= {since} AND d.created_at < {until}
+               AND e.id >= {since_event} AND e.id < {until_event} AND NOT e.erased
+             ORDER BY d.id LIMIT {limit} FOR NO KEY UPDATE OF d FOR SHARE OF e)
          UPDATE deliveries d SET
              state = 'pending', next_attempt_at = {now}, sweep_at = {now}, lease_until = NULL, finished_at = NULL,
              generation = d.generation + 1, earlier_attempts = d.attempts

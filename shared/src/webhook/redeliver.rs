@@ -8,7 +8,7 @@ use super::{error::WebhookError, model::Delivery, service, store};
 use crate::{
     audit,
     context::Context,
-    id::{DeliveryId, EndpointId, TenantId},
+    id::{DeliveryId, EndpointId, EventId, TenantId},
     outbox::{self, EventType},
     permission::{Authorized, WebhooksWrite},
     postgres::Tx,
@@ -51,7 +51,8 @@ pub async fn send_test(
 /// now, and one that a worker is calling stays as it is.
 ///
 /// # Errors
-/// [`WebhookError::NotFound`]; [`WebhookError::EndpointOff`], also when the endpoint was deleted.
+/// [`WebhookError::NotFound`]; [`WebhookError::EndpointOff`], also when the endpoint was deleted;
+/// [`WebhookError::PayloadErased`].
 pub async fn redeliver(
     context: &Context,
     caller: &Authorized<WebhooksWrite>,
@@ -66,6 +67,9 @@ pub async fn redeliver(
     // The endpoint before its deliveries, as everywhere: it is not turned off while this happens.
     if !is_on(tenant, &change.tx, found.endpoint_id).await? {
         return Err(WebhookError::EndpointOff);
+    }
+    if !keep_payload(tenant, &change.tx, found.event_id).await? {
+        return Err(WebhookError::PayloadErased);
     }
     let sweep_at = change.now + context.config.worker.queue_grace;
     if let Some(attempts) = make_due(tenant, &change.tx, id, change.now, sweep_at).await? {
@@ -95,6 +99,18 @@ pub(super) async fn is_on(tenant: TenantId, tx: &Tx, id: EndpointId) -> Result<b
         ))
         .await?;
     Ok(on.is_some())
+}
+
+/// Whether the event's payload is still there; it stays so until the transaction ends, and then as long as a delivery of
+/// it is under way.
+async fn keep_payload(tenant: TenantId, tx: &Tx, id: EventId) -> Result<bool, DbErr> {
+    let whole = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT FROM events WHERE tenant_id = {tenant} AND id = {id} AND NOT erased FOR SHARE"
+        ))
+        .await?;
+    Ok(whole.is_some())
 }
 
 /// A worker that has the delivery in hand keeps it. The generation rises with each new round, so that a call of the one

@@ -21,7 +21,7 @@ pub const MAX_OVERLAP: Duration = Duration::from_hours(7 * 24);
 /// The most secrets that sign at once: one more, and the oldest ends.
 pub const MAX_SECRETS: u32 = 5;
 
-/// Gives the endpoint a new secret, which is returned here and never again. Earlier ones sign beside it until the
+/// Gives the endpoint a new secret, and with it another key pair, which is returned here and never again. Earlier ones sign beside it until the
 /// overlap has passed at the latest; without an overlap it alone signs from now on.
 ///
 /// # Errors
@@ -70,7 +70,9 @@ pub async fn rotate_secret(
 
     let secret = SigningSecret::new(&*context.random);
     let keys = &context.config.secrets.data_keys;
+    let public_key = before.public_key.as_ref().and_then(|_| secret.public_key());
     let mut row = before.into_active_model();
+    row.public_key = Set(public_key);
     row.sealed_secret = Set(seal(keys, id.0, secret.bytes(), &*context.random)?);
     row.updated_at = Set(now);
     row.update(&change.tx).await?;

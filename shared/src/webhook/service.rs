@@ -8,7 +8,8 @@ use super::{
     field::{checked_description, checked_event_types, checked_metadata, columns},
     header::{self, Headers},
     model::{
-        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, NewEndpoint,
+        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, EventFilter,
+        NewEndpoint,
     },
     rotate,
     signature::SigningSecret,
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     audit,
     context::{Change, Context},
-    crypto::seal::{SealBroken, seal},
+    crypto::seal::{SealBroken, open, seal},
     entity::webhook_endpoint,
     error::Internal,
     id::{DeliveryId, EndpointId, EventId},
@@ -50,6 +51,7 @@ pub async fn create_endpoint(
         enabled,
         metadata,
         rate_limit,
+        asymmetric,
     } = new;
     let url = checked_url(context, &url)?;
     let description = checked_description(description)?;
@@ -79,6 +81,7 @@ pub async fn create_endpoint(
         disabled_reason: Set(None),
         failing_since: Set(None),
         sealed_secret: Set(seal(keys, id.0, secret.bytes(), &*context.random)?),
+        public_key: Set(secret.public_key().filter(|_| asymmetric)),
         metadata: Set(metadata),
         rate_limit: Set(rate_limit),
         rate_window_seconds: Set(rate_window_seconds),
@@ -145,6 +148,7 @@ pub async fn update_endpoint(
         enabled,
         metadata,
         rate_limit,
+        asymmetric,
     } = patch;
     let url = url.map(|url| checked_url(context, &url)).transpose()?;
     let description = description.map(checked_description).transpose()?;
@@ -176,6 +180,17 @@ pub async fn update_endpoint(
     if let Some(headers) = headers {
         row.header_names = Set(headers.keys().cloned().collect());
         row.sealed_headers = Set(sealed_headers(context, id, &headers)?);
+    }
+    match asymmetric {
+        Some(true) if before.public_key.is_none() => {
+            let keys = &context.config.secrets.data_keys;
+            let secret = SigningSecret::from_bytes(open(keys, id.0, &before.sealed_secret)?);
+            let secret = secret.with_key_pair(&*context.random);
+            row.sealed_secret = Set(seal(keys, id.0, secret.bytes(), &*context.random)?);
+            row.public_key = Set(secret.public_key());
+        }
+        Some(false) => row.public_key.set_if_not_equals(None),
+        _ => {}
     }
     if !row.is_changed() {
         return Ok(before.into());
@@ -268,18 +283,20 @@ pub async fn publish_event(
     Ok(event)
 }
 
-/// The tenant's events, newest first.
+/// The tenant's events that pass the filter, newest first.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the filter names a type that cannot be.
 pub async fn list_events(
     context: &Context,
     caller: &Authorized<WebhooksRead>,
+    filter: &EventFilter,
     page: PageRequest,
 ) -> Result<Page<Event>> {
+    check_type(filter.event_type.as_deref())?;
     let tenant = caller.principal().tenant;
     let tx = context.postgres.tenant(tenant).await?;
-    let rows = store::events(tenant, &tx, page).await?;
+    let rows = store::events(tenant, &tx, filter, page).await?;
     Ok(Page::cut(rows, page, |row| row.id.0).map(Event::from))
 }
 
@@ -304,17 +321,21 @@ pub async fn list_deliveries(
     filter: &DeliveryFilter,
     page: PageRequest,
 ) -> Result<Page<Delivery>> {
-    if let Some(name) = filter
-        .event_type
-        .as_ref()
-        .filter(|name| !outbox::is_subscribable(name))
-    {
-        return Err(WebhookError::InvalidEventType { name: name.clone() });
-    }
+    check_type(filter.event_type.as_deref())?;
     let tenant = caller.principal().tenant;
     let tx = context.postgres.tenant(tenant).await?;
     let rows = store::deliveries(tenant, &tx, filter, page).await?;
     Ok(Page::cut(rows, page, |row| row.id.0).map(Delivery::from))
+}
+
+/// What a filter may ask for.
+fn check_type(name: Option<&str>) -> Result<()> {
+    match name.filter(|name| !outbox::is_subscribable(name)) {
+        Some(name) => Err(WebhookError::InvalidEventType {
+            name: name.to_owned(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// One delivery.
@@ -388,6 +409,7 @@ fn audited(endpoint: &Endpoint) -> Value {
         enabled,
         metadata,
         rate_limit,
+        public_key,
         ..
     } = endpoint;
     json!({
@@ -397,6 +419,7 @@ fn audited(endpoint: &Endpoint) -> Value {
         "header_names": header_names,
         "enabled": enabled,
         "metadata": metadata,
+        "public_key": public_key,
         "rate_limit": rate_limit.map(|rate| json!({
             "limit": rate.count, "window_seconds": rate.window.as_secs(),
         })),

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait, raw_sql,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, raw_sql,
 };
 
-use super::model::DeliveryFilter;
+use super::model::{DeliveryFilter, EventFilter};
 use crate::{
     entity::{attempt, delivery, event, tenant, webhook_endpoint as endpoint},
     id::{DeliveryId, EndpointId, EventId, TenantId, first_id},
@@ -123,14 +123,46 @@ pub(super) async fn disable(
     Ok(changed.rows_affected() == 1)
 }
 
-pub(super) async fn events(tenant: TenantId, tx: &Tx, page: PageRequest) -> Result<Vec<event::Model>, DbErr> {
+pub(super) async fn events(
+    tenant: TenantId,
+    tx: &Tx,
+    filter: &EventFilter,
+    page: PageRequest,
+) -> Result<Vec<event::Model>, DbErr> {
+    let EventFilter {
+        event_type,
+        since,
+        until,
+    } = filter;
     event::Entity::find()
         .filter(event::Column::TenantId.eq(tenant))
         .filter(event::Column::Id.lt(page.before_or_max()))
+        .apply_if(event_type.as_deref(), |query, name| {
+            query.filter(event::Column::EventType.eq(name))
+        })
+        .filter(span(event::Column::Id, event::Column::CreatedAt, *since, *until))
         .order_by_desc(event::Column::Id)
         .limit(page.fetch().unsigned_abs())
         .all(tx)
         .await
+}
+
+/// What was made in a span. Ids bear the same instants, to the millisecond, and decide which partitions are opened.
+fn span(
+    id: impl ColumnTrait,
+    created_at: impl ColumnTrait,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+) -> Condition {
+    let after = |at| [id.gte(first_id(at)), created_at.gte(at)];
+    let before = |at| {
+        [
+            id.lt(first_id(at + TimeDelta::milliseconds(1))),
+            created_at.lt(at),
+        ]
+    };
+    let both = since.map(after).into_iter().chain(until.map(before)).flatten();
+    both.fold(Condition::all(), Condition::add)
 }
 
 pub(super) async fn event(tenant: TenantId, tx: &Tx, id: EventId) -> Result<Option<event::Model>, DbErr> {
@@ -165,17 +197,12 @@ pub(super) async fn deliveries(
         .apply_if(event_type.as_deref(), |query, name| {
             query.filter(delivery::Column::EventType.eq(name))
         })
-        // Ids bear the same instants, to the millisecond, and decide which partitions are opened.
-        .apply_if(*since, |query, at| {
-            query
-                .filter(delivery::Column::Id.gte(first_id(at)))
-                .filter(delivery::Column::CreatedAt.gte(at))
-        })
-        .apply_if(*until, |query, at| {
-            query
-                .filter(delivery::Column::Id.lt(first_id(at + TimeDelta::milliseconds(1))))
-                .filter(delivery::Column::CreatedAt.lt(at))
-        })
+        .filter(span(
+            delivery::Column::Id,
+            delivery::Column::CreatedAt,
+            *since,
+            *until,
+        ))
         .order_by_desc(delivery::Column::Id)
         .limit(page.fetch().unsigned_abs())
         .all(tx)

@@ -26,6 +26,7 @@ use crate::{
     config::{KeyRing, Rate},
     context::Context,
     crypto::seal::{self, SealBroken},
+    entity::ErrorClass,
     error::Internal,
     id::{self, DeliveryId, EndpointId, EventId, TenantId},
     postgres::CrossTenant,
@@ -65,6 +66,8 @@ pub struct Claimed {
     pub url: String,
     /// Since when every call to it has failed.
     pub failing_since: Option<DateTime<Utc>>,
+    /// Whether the call bears `v1a` signatures as well.
+    pub asymmetric: bool,
     enabled: bool,
     rate_limit: Option<i32>,
     rate_window_seconds: Option<i32>,
@@ -133,7 +136,7 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
                    coalesce((
                        SELECT e.body FROM events e
                        WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), '') AS body,
-                   d.endpoint_id, p.url, p.failing_since, p.enabled, p.rate_limit, p.rate_window_seconds,
+                   d.endpoint_id, p.url, p.failing_since, p.public_key IS NOT NULL AS asymmetric, p.enabled, p.rate_limit, p.rate_window_seconds,
                    p.sealed_secret, p.sealed_headers, ARRAY(
                        SELECT f.sealed_secret FROM webhook_former_secrets f
                        WHERE f.tenant_id = p.tenant_id AND f.endpoint_id = p.id AND f.ends_at > {now}
@@ -185,7 +188,7 @@ pub struct Observed {
     /// Of the HTTP response.
     pub status: Option<u16>,
     /// The kind of failure.
-    pub error_class: Option<&'static str>,
+    pub error_class: Option<ErrorClass>,
     /// What the failure said.
     pub error_detail: Option<String>,
     /// The address that was called, with its port.
@@ -274,7 +277,7 @@ struct Call<'a> {
     duration_ms: i32,
     outcome: &'static str,
     status: Option<u16>,
-    error_class: Option<&'static str>,
+    error_class: Option<ErrorClass>,
     error_detail: Option<&'a str>,
     address: Option<&'a str>,
     response_headers: &'a Value,
@@ -397,23 +400,29 @@ pub struct Due {
 }
 
 /// Takes up to `limit` deliveries that are due and that nobody has queued, longest due first, and leaves each alone
-/// for the grace that a queued job has. `fresh` and `retries` say which of them there is room for.
+/// for the grace that a queued job has. What is queued or called is walked past: no more than the streams hold, and less
+/// work than to keep it out of the index would be. `fresh` and `retries` say which of them there is room for.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn sweep(context: &Context, fresh: bool, retries: bool, limit: u32) -> Result<Vec<Due>, DbErr> {
+pub async fn sweep(context: &Context, fresh: bool, retries: bool, limit: usize) -> Result<Vec<Due>, DbErr> {
     let now = context.clock.now();
-    let (until, limit) = (now + context.config.worker.queue_grace, i64::from(limit));
+    let (until, limit) = (
+        now + context.config.worker.queue_grace,
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    );
     let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
     // The plan is kept while days begin and grow: what is right for one that is empty must be right for one that is not.
-    tx.execute_unprepared("SET LOCAL enable_seqscan = off").await?;
+    // And should the database crash, what was queued is found once more: nothing has to wait for the disk.
+    tx.execute_unprepared("SET LOCAL enable_seqscan = off; SET LOCAL synchronous_commit = off")
+        .await?;
     let due = Due::find_by_statement(raw_sql!(
         Postgres,
         "WITH due AS MATERIALIZED (
              SELECT id FROM deliveries
-             WHERE state = 'pending' AND sweep_at <= {now}
+             WHERE state = 'pending' AND next_attempt_at <= {now} AND sweep_at <= {now}
                AND (({fresh} AND attempts = 0) OR ({retries} AND attempts > 0))
-             ORDER BY sweep_at FOR NO KEY UPDATE SKIP LOCKED LIMIT {limit})
+             ORDER BY next_attempt_at FOR NO KEY UPDATE SKIP LOCKED LIMIT {limit})
          UPDATE deliveries d SET sweep_at = {until}
          WHERE d.id = ANY(ARRAY(SELECT id FROM due))
            AND d.id >= (SELECT id FROM due ORDER BY id LIMIT 1)

@@ -1,6 +1,7 @@
 //! Real processes: the binaries, started as an operator would, killed as a machine would.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -42,6 +43,7 @@ impl RealProcess {
             "latchkey-api",
             bed,
             changes,
+            &[],
             &[("server.listen", listen), ("server.metrics_listen", metrics)],
         );
         let mut process = Self {
@@ -60,11 +62,21 @@ impl RealProcess {
 
     /// As [`Self::worker`], with settings of its own.
     pub async fn worker_with(bed: &TestBed, changes: &[(&str, &str)]) -> Self {
+        Self::start_worker(bed, changes, &[]).await
+    }
+
+    /// As [`Self::worker`], in a system whose only certificate authority is that of the file.
+    pub async fn worker_trusting(bed: &TestBed, authority: &Path) -> Self {
+        Self::start_worker(bed, &[], &[("SSL_CERT_FILE", authority.as_os_str())]).await
+    }
+
+    async fn start_worker(bed: &TestBed, changes: &[(&str, &str)], variables: &[(&str, &OsStr)]) -> Self {
         let metrics = free_port();
         let process = start(
             "latchkey-worker",
             bed,
             changes,
+            variables,
             &[("worker.metrics_listen", metrics)],
         );
         let mut process = Self {
@@ -132,13 +144,20 @@ impl RealProcess {
     }
 }
 
-fn start(binary: &str, bed: &TestBed, changes: &[(&str, &str)], ports: &[(&str, u16)]) -> RealProcess {
+fn start(
+    binary: &str,
+    bed: &TestBed,
+    changes: &[(&str, &str)],
+    variables: &[(&str, &OsStr)],
+    ports: &[(&str, u16)],
+) -> RealProcess {
     let log = bed.mails.path().join(format!("{binary}-{}.log", ports[0].1));
     let output = File::create(&log).unwrap();
     let mut command = Command::new(path_of(binary));
     let variable = |key: &str| format!("LATCHKEY__{}", key.to_uppercase().replace('.', "__"));
     command
         .env_clear()
+        .envs(variables.iter().copied())
         .envs(bed.environment())
         .envs(
             changes

@@ -5,6 +5,7 @@ use std::{error::Error, io, time::Instant};
 use chrono::{DateTime, Utc};
 use latchkey_shared::{
     config::KeyRing,
+    entity::ErrorClass,
     webhook::{retry, signature, work::Claimed, work::Observed},
 };
 use reqwest::{
@@ -43,7 +44,7 @@ impl Called {
 
 /// Why there is no answer.
 struct Failure {
-    class: &'static str,
+    class: ErrorClass,
     detail: String,
 }
 
@@ -108,7 +109,7 @@ fn request(
     now: DateTime<Utc>,
 ) -> Result<Request, Failure> {
     let unusable = |detail: String| Failure {
-        class: "other",
+        class: ErrorClass::Other,
         detail,
     };
     // A data key that is missing is the operator's to bring back; until then it is a failed attempt like others.
@@ -123,7 +124,7 @@ fn request(
         }
     }
     let (id, timestamp) = (claimed.event_id.to_string(), now.timestamp());
-    let signature = signature::sign_all(&secrets, &id, timestamp, &claimed.body);
+    let signature = signature::sign(&secrets, claimed.asymmetric, &id, timestamp, &claimed.body);
     let timestamp = timestamp.to_string();
     for (name, value) in [
         ("webhook-id", id),
@@ -142,11 +143,11 @@ fn request(
         .map_err(failure)
 }
 
-fn class_of(status: StatusCode) -> Option<&'static str> {
+fn class_of(status: StatusCode) -> Option<ErrorClass> {
     match status {
         _ if status.is_success() => None,
-        _ if status.is_redirection() => Some("redirect"),
-        _ => Some("http_status"),
+        _ if status.is_redirection() => Some(ErrorClass::Redirect),
+        _ => Some(ErrorClass::HttpStatus),
     }
 }
 
@@ -184,8 +185,8 @@ async fn kept_body(mut response: Response) -> String {
 
 fn no_address(error: &NoAddress) -> Failure {
     let class = match error {
-        NoAddress::Refused(_) => "refused_address",
-        NoAddress::Unresolved(_) | NoAddress::Empty => "dns",
+        NoAddress::Refused(_) => ErrorClass::RefusedAddress,
+        NoAddress::Unresolved(_) | NoAddress::Empty => ErrorClass::Dns,
     };
     Failure {
         class,
@@ -204,18 +205,27 @@ fn failure(error: reqwest::Error) -> Failure {
         .last()
         .map(io::Error::kind);
     let class = match io {
-        _ if error.is_timeout() => "timeout",
-        Some(io::ErrorKind::TimedOut) => "timeout",
+        _ if error.is_timeout() => ErrorClass::Timeout,
+        Some(io::ErrorKind::TimedOut) => ErrorClass::Timeout,
         // What the TLS library objects to reaches us as invalid data.
-        Some(io::ErrorKind::InvalidData) if error.is_connect() => "tls",
-        _ if error.is_connect() => "connect",
-        _ => "other",
+        Some(io::ErrorKind::InvalidData) if error.is_connect() => ErrorClass::Tls,
+        _ if error.is_connect() => ErrorClass::Connect,
+        Some(_) => ErrorClass::ConnectionClosed,
+        _ if is_cut_off(&error) => ErrorClass::ConnectionClosed,
+        _ => ErrorClass::InvalidResponse,
     };
     let detail = causes(&error)
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(": ");
     Failure { class, detail }
+}
+
+/// Whether the connection ended amid the answer, or before it.
+fn is_cut_off(error: &reqwest::Error) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .any(|cause| cause.is_incomplete_message() || cause.is_closed() || cause.is_canceled())
 }
 
 /// The error and what lies below it. An `io::Error` passes over the error it wraps when asked for its source, and the

@@ -12,6 +12,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use latchkey_shared::{
     batch::Batcher,
     context::Context,
+    entity::ErrorClass,
     id::EndpointId,
     queue::Job,
     random,
@@ -157,7 +158,7 @@ impl Deliverer {
         in_flight.decrement(1.0);
 
         let outcome = if called.succeeded() { "succeeded" } else { "failed" };
-        let class = called.observed.error_class.unwrap_or("none");
+        let class = called.observed.error_class.map_or("none", ErrorClass::as_str);
         counter!("latchkey_delivery_attempts_total", "outcome" => outcome, "error_class" => class)
             .increment(1);
         histogram!("latchkey_delivery_call_seconds", "outcome" => outcome).record(called.observed.duration);

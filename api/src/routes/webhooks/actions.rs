@@ -13,7 +13,7 @@ use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, types::Example};
 use uuid::Uuid;
 
-use super::model::DeliveryView;
+use super::model::{DeliveryView, ErrorClassView};
 use crate::{
     extract::{ClientOrigin, Json, Permit},
     problem::{ApiResult, Conflict, Failure, FieldError, Input, NotFound, Permitted, ProblemCode},
@@ -235,7 +235,7 @@ struct LastErrorView {
     at: Timestamp,
     /// As in `Attempt`.
     #[oai(skip_serializing_if_is_none = false)]
-    error_class: Option<String>,
+    error_class: Option<ErrorClassView>,
     /// What it said.
     #[oai(skip_serializing_if_is_none = false)]
     error_detail: Option<String>,
@@ -266,7 +266,7 @@ impl From<Health> for HealthView {
             p99_ms,
             last_error: last_error_at.map(|at| LastErrorView {
                 at: at.into(),
-                error_class: last_error_class,
+                error_class: last_error_class.map(Into::into),
                 error_detail: last_error_detail,
                 status: last_error_status,
             }),

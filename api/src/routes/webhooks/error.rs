@@ -24,6 +24,10 @@ impl From<WebhookError> for Failure {
                 ProblemCode::EndpointDisabled,
                 "Nothing is sent to the endpoint: it is turned off, or deleted.",
             ),
+            WebhookError::PayloadErased => Self::new(
+                ProblemCode::PayloadErased,
+                "There is nothing left to send: the tenant's retention, or somebody's deletion, has erased it.",
+            ),
             WebhookError::PayloadTooLarge(_) => field("/payload", "too_large"),
             WebhookError::LimitReached(_) => Self::new(ProblemCode::LimitReached, detail),
             WebhookError::Internal(error) => error.into(),

@@ -9,7 +9,7 @@ use latchkey_shared::{
     auth::Auth,
     id::{DeliveryId, EndpointId, EventId},
     permission::{EventsPublish, WebhooksRead, WebhooksWrite},
-    webhook::{self, DeliveryFilter},
+    webhook::{self, DeliveryFilter, EventFilter},
 };
 use poem::web::Data;
 use poem_openapi::{
@@ -158,19 +158,32 @@ impl WebhooksApi {
     ///
     /// Newest first. Takes `webhooks:read`.
     #[oai(path = "/events", method = "get", operation_id = "listEvents")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list_events(
         &self,
         Data(auth): Data<&Auth>,
         Permit(caller): Permit<WebhooksRead>,
+        /// Of one type
+        #[oai(name = "type")]
+        event_type: Query<Option<String>>,
+        /// Made then or later
+        since: Query<Option<DateTime<Utc>>>,
+        /// Made earlier than that
+        until: Query<Option<DateTime<Utc>>>,
         /// Rows of a page
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u32>>,
         /// `next_cursor` of the page before
         cursor: Query<Option<String>>,
-    ) -> ApiResult<Reply<List<EventView>>, (Permitted, Parameters)> {
+    ) -> ApiResult<Reply<List<EventView>>, (Permitted, Parameters, Input)> {
+        let filter = EventFilter {
+            event_type: event_type.0,
+            since: in_range("since", since.0)?,
+            until: in_range("until", until.0)?,
+        };
         let page = page(limit.0, cursor.0.as_deref())?;
         Ok(Reply(List::of(
-            webhook::list_events(&auth.context, &caller, page).await?,
+            webhook::list_events(&auth.context, &caller, &filter, page).await?,
         )))
     }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use latchkey_shared::{
     config::Rate,
-    entity::DeliveryState,
+    entity::{DeliveryState, ErrorClass},
     webhook::{Attempt, CreatedEndpoint, Delivery, Endpoint, EndpointPatch, Event, NewEndpoint},
 };
 use poem_openapi::{
@@ -37,6 +37,8 @@ pub(super) struct CreateEndpointRequest {
     metadata: Option<HashMap<String, String>>,
     /// How often it is called at most.
     rate_limit: Option<RateLimitView>,
+    /// Whether its calls bear a `v1a` signature (Ed25519) beside that of `v1`; false if absent.
+    asymmetric_signature: Option<bool>,
 }
 
 impl Example for CreateEndpointRequest {
@@ -52,6 +54,7 @@ impl Example for CreateEndpointRequest {
                 limit: 50,
                 window_seconds: 1,
             }),
+            asymmetric_signature: None,
         }
     }
 }
@@ -66,6 +69,7 @@ impl From<CreateEndpointRequest> for NewEndpoint {
             enabled,
             metadata,
             rate_limit,
+            asymmetric_signature,
         } = request;
         Self {
             url,
@@ -75,6 +79,7 @@ impl From<CreateEndpointRequest> for NewEndpoint {
             enabled: enabled.unwrap_or(true),
             metadata: metadata.unwrap_or_default().into_iter().collect(),
             rate_limit: rate_limit.map(Into::into),
+            asymmetric: asymmetric_signature.unwrap_or(false),
         }
     }
 }
@@ -100,6 +105,8 @@ pub(super) struct UpdateEndpointRequest {
     metadata: MaybeUndefined<HashMap<String, String>>,
     /// How often it is called at most; null lifts the limit.
     rate_limit: MaybeUndefined<RateLimitView>,
+    /// Whether its calls bear a `v1a` signature (Ed25519) beside that of `v1`.
+    asymmetric_signature: Option<bool>,
 }
 
 /// How often an endpoint is called at most.
@@ -142,6 +149,7 @@ impl From<UpdateEndpointRequest> for EndpointPatch {
             enabled,
             metadata,
             rate_limit,
+            asymmetric_signature,
         } = request;
         Self {
             url,
@@ -151,6 +159,7 @@ impl From<UpdateEndpointRequest> for EndpointPatch {
             enabled,
             metadata: changed(metadata).map(|metadata| metadata.unwrap_or_default().into_iter().collect()),
             rate_limit: changed(rate_limit).map(|rate| rate.map(Into::into)),
+            asymmetric: asymmetric_signature,
         }
     }
 }
@@ -179,6 +188,10 @@ pub(super) struct EndpointView {
     /// How often it is called at most.
     #[oai(skip_serializing_if_is_none = false)]
     rate_limit: Option<RateLimitView>,
+    /// Verifies its `v1a` signatures (Standard Webhooks, `whpk_` and 32 bytes in base64); null while none are made. It
+    /// changes with the secret, and former ones verify as long as former secrets sign.
+    #[oai(skip_serializing_if_is_none = false)]
+    public_key: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -196,6 +209,7 @@ impl From<Endpoint> for EndpointView {
             failing_since,
             metadata,
             rate_limit,
+            public_key,
             created_at,
             updated_at,
         } = endpoint;
@@ -210,6 +224,7 @@ impl From<Endpoint> for EndpointView {
             failing_since: failing_since.map(Timestamp::from),
             metadata: metadata.into_iter().collect(),
             rate_limit: rate_limit.map(Into::into),
+            public_key,
             created_at: created_at.into(),
             updated_at: updated_at.into(),
         }
@@ -275,6 +290,8 @@ pub(super) struct EventView {
     event_type: String,
     /// The `data` that receivers get.
     payload: JsonObject,
+    /// What it held is gone, and it is not sent again.
+    payload_erased: bool,
     created_at: Timestamp,
 }
 
@@ -284,12 +301,14 @@ impl From<Event> for EventView {
             id,
             event_type,
             payload,
+            payload_erased,
             created_at,
         } = event;
         Self {
             id: id.0,
             event_type,
             payload: JsonObject(payload),
+            payload_erased,
             created_at: created_at.into(),
         }
     }
@@ -387,6 +406,49 @@ enum OutcomeView {
     Failed,
 }
 
+/// What kept a call from being a success.
+#[derive(Enum)]
+#[oai(rename = "ErrorClass", rename_all = "snake_case")]
+pub(super) enum ErrorClassView {
+    /// The host's name has no address.
+    Dns,
+    /// The host, or one of its addresses, is not public.
+    RefusedAddress,
+    /// Nobody took the connection.
+    Connect,
+    /// The connection could not be made safe: the certificate is not to be trusted, or there is no TLS.
+    Tls,
+    /// There was no answer in time.
+    Timeout,
+    /// The connection ended before the answer was there.
+    ConnectionClosed,
+    /// What came back is no HTTP.
+    InvalidResponse,
+    /// The answer leads elsewhere; redirects are not followed.
+    Redirect,
+    /// The answer's status is no success.
+    HttpStatus,
+    /// The call could not be made, for a reason on our side.
+    Other,
+}
+
+impl From<ErrorClass> for ErrorClassView {
+    fn from(class: ErrorClass) -> Self {
+        match class {
+            ErrorClass::Dns => Self::Dns,
+            ErrorClass::RefusedAddress => Self::RefusedAddress,
+            ErrorClass::Connect => Self::Connect,
+            ErrorClass::Tls => Self::Tls,
+            ErrorClass::Timeout => Self::Timeout,
+            ErrorClass::ConnectionClosed => Self::ConnectionClosed,
+            ErrorClass::InvalidResponse => Self::InvalidResponse,
+            ErrorClass::Redirect => Self::Redirect,
+            ErrorClass::HttpStatus => Self::HttpStatus,
+            ErrorClass::Other => Self::Other,
+        }
+    }
+}
+
 /// One call of an endpoint.
 #[derive(Object)]
 #[oai(rename = "Attempt")]
@@ -402,9 +464,9 @@ pub(super) struct AttemptView {
     /// The HTTP status, if there was a response.
     #[oai(skip_serializing_if_is_none = false)]
     status: Option<i16>,
-    /// `refused_address`, `dns`, `connect`, `tls`, `timeout`, `redirect`, `http_status` or `other`.
+    /// What kept it from being a success.
     #[oai(skip_serializing_if_is_none = false)]
-    error_class: Option<String>,
+    error_class: Option<ErrorClassView>,
     /// What the failure said.
     #[oai(skip_serializing_if_is_none = false)]
     error_detail: Option<String>,
@@ -446,7 +508,7 @@ impl From<Attempt> for AttemptView {
                 OutcomeView::Failed
             },
             status,
-            error_class,
+            error_class: error_class.map(Into::into),
             error_detail,
             address,
             response_headers: Any(response_headers),

@@ -1,0 +1,199 @@
+//! How fast one worker works off a backlog, beside what a bare client could do, and what a delivery costs.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+use latchkey_testing::{Prove, RealProcess};
+use poem::{Endpoint, Request, Server, http::StatusCode, listener::TcpAcceptor};
+use tokio::time::sleep;
+
+use crate::{prove_retention::fill, world::World};
+
+/// As many calls at once as one tenant has in a worker.
+const AT_ONCE: usize = 128;
+const MOST_MEMORY: u64 = 100 * 1024 * 1024;
+const PENDING: &str = "SELECT count(*) FROM deliveries WHERE state = 'pending'";
+
+/// A receiver that only counts, so that as much as can be of the machine is left to who calls it.
+#[derive(Clone, Default)]
+struct Counting(Arc<AtomicUsize>);
+
+impl Endpoint for Counting {
+    type Output = StatusCode;
+
+    async fn call(&self, mut request: Request) -> poem::Result<StatusCode> {
+        request.take_body().into_bytes().await?;
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(StatusCode::NO_CONTENT)
+    }
+}
+
+impl Counting {
+    fn serve(&self) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        listener.set_nonblocking(true).unwrap();
+        tokio::spawn(Server::new_with_acceptor(TcpAcceptor::from_std(listener).unwrap()).run(self.clone()));
+        url
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Calls a second of a client that does nothing else.
+async fn bare(url: &str, count: usize) -> f64 {
+    let client = reqwest::Client::new();
+    let began = Instant::now();
+    let calls = stream::iter(0..count).map(|number| {
+        let body = format!("{{\"number\":{number}}}");
+        let request = client
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body);
+        async move { assert_eq!(request.send().await.unwrap().status(), 204) }
+    });
+    calls.buffer_unordered(AT_ONCE).collect::<()>().await;
+    rate(count, began.elapsed())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of deliveries are small")]
+fn rate(count: usize, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+/// A process's parent, and the processor time that it has used, its threads and all; with that of its children that have
+/// ended, if `with_ended`. `None` where there is no such process any more.
+fn processor_time(pid: u32, with_ended: bool) -> Option<(u32, Duration)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    let fields: Vec<u64> = after_name
+        .split_whitespace()
+        .skip(1)
+        .map(|field| field.parse().unwrap_or(0))
+        .collect();
+    let ticks: u64 = fields[10..].iter().take(if with_ended { 4 } else { 2 }).sum();
+    // The kernel tells of hundredths of a second, whatever its own clock.
+    Some((
+        u32::try_from(fields[0]).unwrap(),
+        Duration::from_millis(ticks * 10),
+    ))
+}
+
+/// What the worker and PostgreSQL have used together.
+async fn used(world: &World, worker: &RealProcess) -> Duration {
+    let backend = world.count("SELECT pg_backend_pid()::bigint AS count").await;
+    let (postmaster, _) = processor_time(u32::try_from(backend).unwrap(), false).unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let pids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let backends = pids
+        .filter_map(|pid| processor_time(pid, false))
+        .filter(|(parent, _)| *parent == postmaster);
+    let backends: Duration = backends.map(|(_, time)| time).sum();
+    let whole = |pid, with_ended| processor_time(pid, with_ended).unwrap().1;
+    backends + whole(postmaster, true) + whole(worker.pid(), false)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_is_drained_at_half_the_speed_of_a_bare_client() {
+    let count = Prove::size(2_000, 100_000);
+    let world = World::with(&[("log.level", "warn"), ("worker.sweep_interval", "1")]).await;
+    let receiver = Counting::default();
+    let url = receiver.serve();
+    let floor = bare(&url, count / 2).await;
+    let before = receiver.count();
+
+    world.endpoint(&url).await;
+    world.backlog(count, 0).await;
+    let began = Instant::now();
+    let worker = RealProcess::worker(&world.bed).await;
+    let mut most = worker.memory();
+    while receiver.count() < before + count {
+        assert!(
+            began.elapsed() < Duration::from_secs(600),
+            "{} are left",
+            before + count - receiver.count()
+        );
+        sleep(Duration::from_millis(50)).await;
+        most = most.max(worker.memory());
+    }
+    while world.count(PENDING).await > 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let drained = rate(count, began.elapsed());
+    let cost = processor_time(worker.pid(), false).unwrap().1 / u32::try_from(count).unwrap();
+    println!(
+        "{count} deliveries: {drained:.0}/s, a bare client {floor:.0}/s: {:.2}; \
+         {cost:.0?} of the worker's processor time each, at most {} MiB of memory",
+        drained / floor,
+        most / 1024 / 1024
+    );
+    assert_eq!(receiver.count(), before + count, "a delivery was called twice");
+    let recorded = "SELECT count(*) FROM attempts WHERE outcome = 'succeeded' AND number = 1";
+    assert_eq!(world.count(recorded).await, i64::try_from(count).unwrap());
+    assert!(most < MOST_MEMORY, "{} MiB", most / 1024 / 1024);
+}
+
+/// What a delivery costs the worker and PostgreSQL while so many of a backlog are worked off.
+async fn cost(world: &World, receiver: &Counting, backlog: usize, drained: usize) -> Duration {
+    world.backlog(backlog, 0).await;
+    let worker = RealProcess::worker(&world.bed).await;
+    // Warm: its connections are made, and its statements are planned.
+    let begin = receiver.count() + drained / 5;
+    wait_for(receiver, begin).await;
+    let (before, from) = (used(world, &worker).await, receiver.count());
+    wait_for(receiver, begin + drained * 3 / 5).await;
+    let (after, to) = (used(world, &worker).await, receiver.count());
+    drop(worker);
+    (after - before) / u32::try_from(to - from).unwrap()
+}
+
+async fn wait_for(receiver: &Counting, count: usize) {
+    let began = Instant::now();
+    while receiver.count() < count {
+        assert!(
+            began.elapsed() < Duration::from_secs(300),
+            "{} of {count}",
+            receiver.count()
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_costs_the_same_beside_a_long_backlog_and_a_long_history() {
+    let (backlog, days, deliveries) = Prove::size((20_000, 1, 2_000), (1_000_000, 10, 100_000));
+    let drained = Prove::size(1_000, 20_000);
+    let mut costs = Vec::new();
+    for (name, backlog, days) in [
+        ("alone", drained, 0),
+        ("beside a backlog", backlog, 0),
+        ("beside a history", drained, days),
+    ] {
+        let (world, receiver) = (
+            World::with(&[("log.level", "warn"), ("worker.sweep_interval", "1")]).await,
+            Counting::default(),
+        );
+        world.endpoint(&receiver.serve()).await;
+        for day in 0..days {
+            fill(&world, 10 + day, deliveries).await;
+        }
+        let cost = cost(&world, &receiver, backlog, drained).await;
+        println!(
+            "{name}, {backlog} waiting, {} attempts behind: {cost:.0?} a delivery",
+            days * deliveries * 10
+        );
+        costs.push(cost);
+    }
+    if Prove::is_full() {
+        let most = costs[0] * 5 / 4;
+        assert!(costs.iter().all(|cost| *cost <= most), "{costs:?}");
+    }
+}
