@@ -18,10 +18,10 @@ use crate::{
     audit,
     context::{Change, Context},
     crypto::seal::{SealBroken, seal},
-    entity::webhook_endpoint,
+    entity::{Offence, webhook_endpoint},
     error::Internal,
     id::{DeliveryId, EndpointId, EventId},
-    outbox::{self, EventType, OwnEventType},
+    outbox::{self, OwnEventType, event},
     page::{Page, PageRequest},
     permission::{Authorized, EventsPublish, WebhooksRead, WebhooksWrite},
     principal::Origin,
@@ -233,9 +233,9 @@ pub(crate) async fn disable_failing(
     change: &mut Change<'_>,
     id: EndpointId,
     url: &str,
-    reason: &'static str,
+    reason: Offence,
 ) -> std::result::Result<bool, Internal> {
-    if !store::disable(change.tenant, &change.tx, id, reason, change.now).await? {
+    if !store::disable(change.tenant, &change.tx, id, reason.as_str(), change.now).await? {
         return Ok(false);
     }
     record(change, "webhook_endpoint.disable", id, json!({"reason": reason})).await?;
@@ -356,11 +356,15 @@ async fn turned_off(
     change: &mut Change<'_>,
     url: &str,
     id: EndpointId,
-    reason: Option<&str>,
+    reason: Option<Offence>,
 ) -> std::result::Result<(), Internal> {
-    let cancelled = store::cancel_pending(change.tenant, &change.tx, id, change.now).await?;
-    let data = json!({"endpoint_id": id, "url": url, "reason": reason, "cancelled_deliveries": cancelled});
-    outbox::emit(change, EventType::WebhookEndpointDisabled, None, &data).await?;
+    let data = event::WebhookEndpointDisabled {
+        endpoint_id: id,
+        url: url.to_owned(),
+        reason,
+        cancelled_deliveries: store::cancel_pending(change.tenant, &change.tx, id, change.now).await?,
+    };
+    outbox::emit(change, None, &data).await?;
     Ok(())
 }
 
