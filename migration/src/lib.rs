@@ -26,6 +26,7 @@ mod m20261126_000020_audit_chain;
 mod m20261126_000022_webhook_partitions;
 mod m20261126_000023_failing_endpoints;
 mod m20261126_000024_webhook_endpoints;
+mod m20261126_000025_event_types;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -59,6 +60,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000022_webhook_partitions::Migration),
             Box::new(m20261126_000023_failing_endpoints::Migration),
             Box::new(m20261126_000024_webhook_endpoints::Migration),
+            Box::new(m20261126_000025_event_types::Migration),
         ]
     }
 }

@@ -99,6 +99,8 @@ ids! {
     InvitationId
     /// Something that happened in a tenant; `webhook-id` in every copy sent of it.
     EventId
+    /// A type of events that a tenant publishes itself.
+    EventTypeId
     /// A customer's webhook endpoint.
     EndpointId
     /// One event on its way to one endpoint.

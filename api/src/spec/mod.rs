@@ -27,7 +27,7 @@ use crate::routes::{
     tenants::TenantsApi,
     tokens::TokensApi,
     users::UsersApi,
-    webhooks::{WebhookActionsApi, WebhooksApi},
+    webhooks::{EventTypesApi, WebhookActionsApi, WebhooksApi},
 };
 
 type Apis = (
@@ -37,7 +37,7 @@ type Apis = (
     (TenantApi, TenantDomainsApi),
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
-    (WebhooksApi, WebhookActionsApi),
+    (WebhooksApi, WebhookActionsApi, EventTypesApi),
     AuditApi,
     HealthApi,
 );
@@ -49,7 +49,7 @@ const APIS: Apis = (
     (TenantApi, TenantDomainsApi),
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
-    (WebhooksApi, WebhookActionsApi),
+    (WebhooksApi, WebhookActionsApi, EventTypesApi),
     AuditApi,
     HealthApi,
 );

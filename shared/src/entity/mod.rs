@@ -9,6 +9,7 @@ pub mod audit_event;
 pub mod delivery;
 pub mod device;
 pub mod event;
+pub mod event_type;
 pub mod former_password;
 pub mod invitation;
 pub mod mail;

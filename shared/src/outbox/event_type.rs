@@ -129,7 +129,9 @@ pub fn asked_by(name: &str) -> Vec<String> {
         .collect()
 }
 
-fn is_built_in(name: &str) -> bool {
+/// Whether it is one of the types that Latchkey itself emits.
+#[must_use]
+pub fn is_built_in(name: &str) -> bool {
     EventType::ALL.iter().any(|built_in| built_in.as_str() == name)
 }
 

@@ -27,7 +27,7 @@ pub(crate) use self::{direct::emit_to, erase::erase_marked, payload::mark_old};
 pub use self::{
     event::Payload,
     event_type::{
-        EventType, InvalidEventType, MAX_NAME, OwnEventType, asked_by, is_pattern,
+        EventType, InvalidEventType, MAX_NAME, OwnEventType, asked_by, is_built_in, is_pattern,
         is_subscribable,
     },
 };

@@ -25,7 +25,13 @@ impl From<WebhookError> for Failure {
                 "Nothing is sent to the endpoint: it is turned off, or deleted.",
             ),
             WebhookError::PayloadTooLarge(_) => field("/payload", "too_large"),
-            WebhookError::LimitReached(_) => Self::new(ProblemCode::LimitReached, detail),
+            WebhookError::DocumentTooLarge("schema") => field("/schema", "too_large"),
+            WebhookError::DocumentTooLarge(_) => field("/example", "too_large"),
+            WebhookError::NameTaken => Self::new(ProblemCode::NameTaken, detail),
+            WebhookError::BuiltIn => Self::new(ProblemCode::BuiltIn, detail),
+            WebhookError::TooManyDeclared(_) | WebhookError::LimitReached(_) => {
+                Self::new(ProblemCode::LimitReached, detail)
+            }
             WebhookError::Internal(error) => error.into(),
         }
     }
