@@ -22,7 +22,7 @@ fn valid_body(operation: &str) -> Option<Value> {
         "updateApiKey" | "updateRole" | "updateServiceAccount" | "updateTenant" | "updateUser" => {
             json!({ "name": "Ours now" })
         }
-        "updateWebhookEndpoint" => json!({ "description": "ours now" }),
+        "updateEventType" | "updateWebhookEndpoint" => json!({ "description": "ours now" }),
         _ => return None,
     };
     Some(body)

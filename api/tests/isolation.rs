@@ -74,6 +74,10 @@ pub(crate) async fn furnish(api: &Api) -> (Uuid, Uuid) {
     api.post_as(&owner, "/v1/webhooks/events", event)
         .await
         .expect(202);
+    let event_type = json!({ "name": "invoice.paid", "description": "An invoice was paid." });
+    api.post_as(&owner, "/v1/webhooks/event-types", event_type)
+        .await
+        .expect(201);
     let permission = json!({ "name": "invoices:approve" });
     api.post_as(&owner, "/v1/permissions", permission)
         .await

@@ -8,6 +8,7 @@ mod audit;
 mod dns_server;
 mod document;
 mod domains;
+mod event_types;
 mod foreign_ids;
 mod health;
 mod hostile_input;

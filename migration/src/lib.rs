@@ -26,6 +26,7 @@ mod m20261126_000020_audit_chain;
 mod m20261126_000022_webhook_partitions;
 mod m20261126_000023_failing_endpoints;
 mod m20261126_000024_webhook_endpoints;
+mod m20261126_000025_event_types;
 mod m20261126_000026_erased_events;
 mod m20261126_000027_moving_deliveries;
 mod m20261126_000028_asymmetric_signatures;
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000022_webhook_partitions::Migration),
             Box::new(m20261126_000023_failing_endpoints::Migration),
             Box::new(m20261126_000024_webhook_endpoints::Migration),
+            Box::new(m20261126_000025_event_types::Migration),
             Box::new(m20261126_000026_erased_events::Migration),
             Box::new(m20261126_000027_moving_deliveries::Migration),
             Box::new(m20261126_000028_asymmetric_signatures::Migration),

@@ -4,6 +4,7 @@
 //! kind keeps a session from being passed where a user is meant.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use sea_orm::{DbErr, DeriveValueType, TryFromU64};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -47,7 +48,8 @@ macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
         #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, DeriveValueType,
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+            DeriveValueType,
         )]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
@@ -97,6 +99,8 @@ ids! {
     InvitationId
     /// Something that happened in a tenant; `webhook-id` in every copy sent of it.
     EventId
+    /// A type of events that a tenant publishes itself.
+    EventTypeId
     /// A customer's webhook endpoint.
     EndpointId
     /// One event on its way to one endpoint.

@@ -1,6 +1,7 @@
 //! Endpoints that are turned off because of how they answer, and whoever has to hear of it: the tenant's other
 //! endpoints by an event, its owners by mail.
 
+pub use crate::entity::Offence;
 use crate::{
     context::Context,
     error::Internal,
@@ -11,33 +12,6 @@ use crate::{
     tenant::{self, Tenant},
     webhook,
 };
-
-/// What an endpoint did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offence {
-    /// It answered 410.
-    Gone,
-    /// Every call has failed for as long as `webhooks.disable_after` allows.
-    Failing,
-}
-
-impl Offence {
-    /// The word in `disabled_reason`, in the event and in the audit trail.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gone => "gone",
-            Self::Failing => "failing",
-        }
-    }
-
-    const fn in_words(self) -> &'static str {
-        match self {
-            Self::Gone => "it answered that it is gone (410)",
-            Self::Failing => "every call has failed for days",
-        }
-    }
-}
 
 /// Turns the endpoint off, cancels what waits for it and tells of it, all in one transaction. Does nothing when it is off
 /// already.
@@ -53,7 +27,7 @@ pub async fn switch_off(
 ) -> Result<(), Internal> {
     let origin = Origin::default();
     let mut change = context.change(tenant, Actor::System, &origin).await?;
-    if !webhook::disable_failing(&mut change, endpoint, url, offence.as_str()).await? {
+    if !webhook::disable_failing(&mut change, endpoint, url, offence).await? {
         return Ok(());
     }
     if let Some(row) = tenant::store::find(&change.tx, tenant).await? {
@@ -61,13 +35,20 @@ pub async fn switch_off(
         for owner in rbac::owners(&change.tx, tenant.id).await? {
             let letter = Letter::WebhookDisabled {
                 endpoint: name_of(url),
-                reason: offence.in_words(),
+                reason: in_words(offence),
             };
             mail::queue(&mut change, tenant.brand(), To::user(&owner), letter).await?;
         }
     }
     change.commit().await?;
     Ok(())
+}
+
+const fn in_words(offence: Offence) -> &'static str {
+    match offence {
+        Offence::Gone => "it answered that it is gone (410)",
+        Offence::Failing => "every call has failed for days",
+    }
 }
 
 /// Its host and path: queries often hold tokens, and a mail program would make a link of the rest.

@@ -7,7 +7,7 @@ use latchkey_shared::{
     context::Context,
     entity::{TenantStatus, tenant},
     id::{TenantId, UserId},
-    outbox::{self, EventType},
+    outbox::{self, Payload, event::UserRegistered},
     page::PageRequest,
     permission::{Authorized, Permission},
     postgres::CrossTenant,
@@ -335,7 +335,7 @@ async fn an_event_stands_or_falls_with_its_change() {
     create(context, tenant).await;
     let origin = Origin::default();
     let mut change = context.change(tenant, Actor::System, &origin).await.unwrap();
-    outbox::emit(&mut change, EventType::UserRegistered, None, &json!({}))
+    outbox::emit(&mut change, None, &UserRegistered::example())
         .await
         .unwrap();
     drop(change);
@@ -343,21 +343,15 @@ async fn an_event_stands_or_falls_with_its_change() {
     assert_eq!(count(context, "SELECT count(*) FROM deliveries").await, 0);
 
     let mut change = context.change(tenant, Actor::System, &origin).await.unwrap();
-    let event = outbox::emit(
-        &mut change,
-        EventType::UserRegistered,
-        None,
-        &json!({"user_id": 7}),
-    )
-    .await
-    .unwrap();
+    let data = UserRegistered::example();
+    let event = outbox::emit(&mut change, None, &data).await.unwrap();
     change.commit().await.unwrap();
     let read = webhook::get_event(context, &proof(context, tenant), event)
         .await
         .unwrap();
     assert_eq!(
         (read.event_type.as_str(), Value::Object(read.payload)),
-        ("user.registered", json!({"user_id": 7}))
+        ("user.registered", json!(data))
     );
     let due = "SELECT count(*) FROM deliveries WHERE state = 'pending' AND attempts = 0 AND sweep_at > now()";
     assert_eq!(count(context, due).await, 1);

@@ -4,6 +4,7 @@
 //! keys in a stable order, and a 3.0 variant for generators that read no other.
 
 mod schemas;
+mod webhooks;
 
 use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
@@ -27,7 +28,7 @@ use crate::routes::{
     tenants::TenantsApi,
     tokens::TokensApi,
     users::UsersApi,
-    webhooks::{WebhookActionsApi, WebhooksApi},
+    webhooks::{EventTypesApi, WebhookActionsApi, WebhooksApi},
 };
 
 type Apis = (
@@ -37,7 +38,7 @@ type Apis = (
     (TenantApi, TenantDomainsApi),
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
-    (WebhooksApi, WebhookActionsApi),
+    (WebhooksApi, WebhookActionsApi, EventTypesApi),
     AuditApi,
     HealthApi,
 );
@@ -49,7 +50,7 @@ const APIS: Apis = (
     (TenantApi, TenantDomainsApi),
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
-    (WebhooksApi, WebhookActionsApi),
+    (WebhooksApi, WebhookActionsApi, EventTypesApi),
     AuditApi,
     HealthApi,
 );
@@ -71,6 +72,12 @@ pub fn service() -> OpenApiService<Apis, ()> {
 /// # Errors
 /// When the framework writes something other than JSON.
 pub fn document() -> Result<Value, serde_json::Error> {
+    let mut document = document_without_webhooks()?;
+    webhooks::add(&mut document);
+    Ok(document)
+}
+
+fn document_without_webhooks() -> Result<Value, serde_json::Error> {
     let mut document: Value = serde_json::from_str(&service().spec())?;
     document["openapi"] = json!("3.1.0");
     document["servers"] = json!([{ "url": "/", "description": "This server" }]);
@@ -88,12 +95,12 @@ pub fn document() -> Result<Value, serde_json::Error> {
     Ok(document)
 }
 
-/// The same as OpenAPI 3.0.
+/// The same as OpenAPI 3.0, which knows no webhooks.
 ///
 /// # Errors
 /// As [`document`].
 pub fn document_3_0() -> Result<Value, serde_json::Error> {
-    let mut document = document()?;
+    let mut document = document_without_webhooks()?;
     document["openapi"] = json!("3.0.3");
     if let Some(license) = document
         .pointer_mut("/info/license")

@@ -9,7 +9,7 @@ use crate::{
     context::Change,
     entity::user,
     id::{RoleId, UserId},
-    outbox::{self, EventType},
+    outbox::{self, event},
     permission::{Authorized, UsersWrite},
     principal::{Origin, Principal},
     rbac::{self, Builtin},
@@ -92,8 +92,11 @@ pub async fn create(
     }
     let detail = json!({ "has_password": has_password, "email_verified": email_verified });
     audit::record(&change, Record::success("user.create", "user", user.id.0, detail)).await?;
-    let data = json!({ "user": { "id": user.id, "email": user.email, "name": user.name } });
-    outbox::emit(&mut change, EventType::UserRegistered, Some(user.id), &data).await?;
+    let data = event::UserRegistered {
+        user: (&user).into(),
+        imported: false,
+    };
+    outbox::emit(&mut change, Some(user.id), &data).await?;
     let made = details::find(&change.tx, tenant.id, user.id).await?;
     change.commit().await?;
     Ok(made)
@@ -194,8 +197,8 @@ async fn amend(
     }
     let record = Record::success("user.update", "user", user.id.0, json!({ "fields": fields }));
     audit::record(change, record).await?;
-    let data = json!({ "user": { "id": user.id, "email": user.email, "name": name } });
-    outbox::emit(change, EventType::UserUpdated, Some(user.id), &data).await?;
+    let updated = event::UpdatedUser { name, ..user.into() };
+    outbox::emit(change, Some(user.id), &event::UserUpdated { user: updated }).await?;
     change.signal(SignalKind::AccountChanged, user.id.0).await?;
     Ok(())
 }

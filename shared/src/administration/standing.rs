@@ -11,7 +11,7 @@ use crate::{
     auth::{self, Auth},
     id::UserId,
     mfa,
-    outbox::{self, EventType},
+    outbox::{self, event},
     permission::{Authorized, UsersWrite},
     principal::Origin,
     privacy, rbac,
@@ -46,8 +46,10 @@ pub async fn disable(
     session::revoke_all(&mut change, id, None, RevokeReason::AccountDisabled).await?;
     let detail = json!({ "before": { "status": "active" }, "after": { "status": "disabled" } });
     audit::record(&change, Record::success("user.disable", "user", id.0, detail)).await?;
-    let data = json!({ "user": { "id": id } });
-    outbox::emit(&mut change, EventType::UserDisabled, Some(id), &data).await?;
+    let data = event::UserDisabled {
+        user: event::KnownUser { id },
+    };
+    outbox::emit(&mut change, Some(id), &data).await?;
     change.signal(SignalKind::AccountChanged, id.0).await?;
     change.commit().await?;
     Ok(())
@@ -72,8 +74,11 @@ pub async fn enable(
     }
     let detail = json!({ "before": { "status": "disabled" }, "after": { "status": "active" } });
     audit::record(&change, Record::success("user.enable", "user", id.0, detail)).await?;
-    let data = json!({ "user": { "id": id, "email": user.email, "name": user.name, "status": "active" } });
-    outbox::emit(&mut change, EventType::UserUpdated, Some(id), &data).await?;
+    let user = event::UpdatedUser {
+        status: UserStatus::Active,
+        ..(&user).into()
+    };
+    outbox::emit(&mut change, Some(id), &event::UserUpdated { user }).await?;
     change.signal(SignalKind::AccountChanged, id.0).await?;
     change.commit().await?;
     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{ApiKeyError, KeyText, RevokeReason, store};
@@ -12,7 +12,7 @@ use crate::{
     context::{Change, Context},
     error::Internal,
     id::ApiKeyId,
-    outbox::{self, EventType},
+    outbox::{self, event},
     permission::{ApiKeysWrite, Authorized},
     principal::{Origin, Subject},
     secret::Secret,
@@ -77,22 +77,21 @@ pub(super) async fn end(
     choice: store::Choice,
     reason: RevokeReason,
 ) -> Result<usize, Internal> {
-    let reason = reason.as_str();
-    let ended = store::revoke(&change.tx, change.tenant, choice, reason, change.now).await?;
+    let ended = store::revoke(&change.tx, change.tenant, choice, reason.as_str(), change.now).await?;
     if ended.is_empty() {
         return Ok(0);
     }
-    let detail = |id: ApiKeyId| json!({ "key_id": id, "reason": reason });
+    let revoked = |id: ApiKeyId| event::ApiKeyRevoked { key_id: id, reason };
     let ids: Vec<Uuid> = ended.iter().map(|(id, _)| id.0).collect();
-    let targets = ended.iter().map(|(id, _)| (id.0, detail(*id)));
+    let targets = ended.iter().map(|(id, _)| (id.0, json!(revoked(*id))));
     audit::record_each(change, "api_key.revoke", "api_key", targets).await?;
     // An event is about one person at most, with whom it is erased.
-    let mut by_person = BTreeMap::<_, Vec<Value>>::new();
+    let mut by_person = BTreeMap::<_, Vec<_>>::new();
     for (id, user) in &ended {
-        by_person.entry(*user).or_default().push(detail(*id));
+        by_person.entry(*user).or_default().push(revoked(*id));
     }
     for (user, details) in by_person {
-        outbox::emit_each(change, EventType::ApiKeyRevoked, user, &details).await?;
+        outbox::emit_each(change, user, &details).await?;
     }
     change.signal_each(SignalKind::ApiKeyChanged, &ids).await?;
     Ok(ended.len())

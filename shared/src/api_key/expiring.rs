@@ -4,7 +4,7 @@ use super::{ApiKey, service, store};
 use crate::{
     context::Context,
     error::Internal,
-    outbox::{self, EventType},
+    outbox::{self, event},
     postgres::CrossTenant,
     principal::{Actor, Origin},
 };
@@ -27,7 +27,7 @@ pub async fn tell_expiring(context: &Context, limit: u32) -> Result<u64, Interna
         };
         let key = ApiKey::of(row, change.now);
         let about = service::about(key.owner);
-        outbox::emit(&mut change, EventType::ApiKeyExpiring, about, &key.told()).await?;
+        outbox::emit(&mut change, about, &event::ApiKeyExpiring(key.told())).await?;
         change.commit().await?;
         told += 1;
     }

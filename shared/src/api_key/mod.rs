@@ -31,11 +31,9 @@ pub use self::{
     format::{KeyHash, KeyText},
     keyring::{Keyring, Known, Refusal},
     leak::report_leaked,
-    model::{
-        ApiKey, ApiKeyError, ApiKeyPatch, CreatedKey, Filter, KeyStatus, NewApiKey, RevokeReason, UsageHour,
-    },
+    model::{ApiKey, ApiKeyError, ApiKeyPatch, CreatedKey, Filter, KeyStatus, NewApiKey, UsageHour},
     rotate::{MAX_OVERLAP, rotate},
     service::{MAX_KEYS, MAX_KEYS_OF_OWNER, create, get, get_self, list, revoke, update, usage},
     usage::{KeyUsage, Outcome},
 };
-pub use crate::entity::KeyEnvironment;
+pub use crate::entity::{KeyEnvironment, KeyRevokeReason as RevokeReason};

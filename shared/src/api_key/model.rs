@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use sea_orm::DbErr;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::KeyEnvironment;
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     entity::api_key,
     error::{Internal, internal_variant},
     id::ApiKeyId,
+    outbox::event::KeyDetails,
     principal::Subject,
     secret::Secret,
 };
@@ -71,29 +72,6 @@ pub enum KeyStatus {
     Expired,
     /// Somebody has ended it.
     Revoked,
-}
-
-/// Why a key was revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RevokeReason {
-    /// Somebody asked for it.
-    Revoked,
-    /// Somebody asked for it, together with others.
-    Batch,
-    /// It was seen where it should not be.
-    Leaked,
-}
-
-impl RevokeReason {
-    /// The word in the database and in events.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Revoked => "revoked",
-            Self::Batch => "batch",
-            Self::Leaked => "leaked",
-        }
-    }
 }
 
 /// A key as others may see it.
@@ -190,30 +168,19 @@ impl ApiKey {
         }
     }
 
-    /// What the audit trail and the tenant's endpoints are told: everything but the metadata, which is the tenant's own
-    /// and may be long.
-    pub(super) fn told(&self) -> Value {
-        json!({
-            "key_id": self.id,
-            "name": self.name,
-            "hint": self.hint,
-            "environment": self.environment,
-            "owner": told_owner(self.owner),
-            "scopes": self.scopes,
-            "allowed_cidrs": self.allowed_cidrs,
-            "rate_limit": self.rate_limit.map(|rate| json!({
-                "limit": rate.count.get(), "window_seconds": rate.window.as_secs() })),
-            "expires_at": self.expires_at,
-        })
-    }
-}
-
-/// An owner in JSON.
-pub(super) fn told_owner(owner: Subject) -> Value {
-    match owner {
-        Subject::User(user) => json!({ "type": "user", "id": user }),
-        Subject::ServiceAccount(account) => json!({ "type": "service_account", "id": account }),
-        Subject::Tenant => json!({ "type": "tenant", "id": null }),
+    /// What the audit trail and the tenant's endpoints are told.
+    pub(super) fn told(&self) -> KeyDetails {
+        KeyDetails {
+            key_id: self.id,
+            name: self.name.clone(),
+            hint: self.hint.clone(),
+            environment: self.environment,
+            owner: self.owner.into(),
+            scopes: self.scopes.clone(),
+            allowed_cidrs: self.allowed_cidrs.clone(),
+            rate_limit: self.rate_limit.map(Into::into),
+            expires_at: self.expires_at,
+        }
     }
 }
 

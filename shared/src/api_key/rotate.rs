@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     entity::api_key,
     id::ApiKeyId,
-    outbox::{self, EventType},
+    outbox::{self, event},
     permission::{ApiKeysWrite, Authorized},
     principal::Origin,
     rbac,
@@ -76,15 +76,14 @@ pub async fn rotate(
     old.updated_at = Set(change.now);
     old.update(&change.tx).await?;
 
-    let told = json!({ "key_id": key.id, "rotated_from": id, "retires_at": retires_at, "key": key.told() });
-    audit::record(&change, service::record("api_key.rotate", id, told.clone())).await?;
-    outbox::emit(
-        &mut change,
-        EventType::ApiKeyRotated,
-        service::about(owner),
-        &told,
-    )
-    .await?;
+    let told = event::ApiKeyRotated {
+        key_id: key.id,
+        rotated_from: id,
+        retires_at,
+        key: key.told(),
+    };
+    audit::record(&change, service::record("api_key.rotate", id, json!(told))).await?;
+    outbox::emit(&mut change, service::about(owner), &told).await?;
     change.signal(SignalKind::ApiKeyChanged, id.0).await?;
     change.commit().await?;
     let text = text.into_text();

@@ -16,7 +16,7 @@ use crate::{
     context::{Change, Context},
     entity::api_key,
     id::{ApiKeyId, TenantId, UserId},
-    outbox::{self, EventType},
+    outbox::{self, event},
     page::{Page, PageRequest},
     permission::{ApiKeysRead, ApiKeysWrite, Authorized},
     postgres::Tx,
@@ -79,8 +79,8 @@ pub async fn create(
     };
     let row = row.into_active_model().reset_all().insert(&change.tx).await?;
     let key = ApiKey::of(row, change.now);
-    audit::record(&change, record("api_key.create", key.id, key.told())).await?;
-    outbox::emit(&mut change, EventType::ApiKeyCreated, about(owner), &key.told()).await?;
+    audit::record(&change, record("api_key.create", key.id, json!(key.told()))).await?;
+    outbox::emit(&mut change, about(owner), &event::ApiKeyCreated(key.told())).await?;
     change.commit().await?;
     let text = text.into_text();
     Ok(CreatedKey { key, text })

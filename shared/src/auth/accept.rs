@@ -14,7 +14,7 @@ use crate::{
     entity::user,
     error::{Internal, internal_variant},
     id::InvitationId,
-    outbox::{self, EventType},
+    outbox::{self, event},
     principal::{Actor, Origin},
     rbac::{self, AssignError},
     secret::Secret,
@@ -97,8 +97,14 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
         Record::success("invitation.accept", "invitation", invitation.0, json!({})),
     )
     .await?;
-    let data = json!({ "invitation_id": invitation, "user": { "id": user.id, "email": user.email } });
-    outbox::emit(&mut change, EventType::InvitationAccepted, Some(user.id), &data).await?;
+    let data = event::InvitationAccepted {
+        invitation_id: invitation,
+        user: event::InvitedUser {
+            id: user.id,
+            email: user.email.clone(),
+        },
+    };
+    outbox::emit(&mut change, Some(user.id), &data).await?;
     change.signal(SignalKind::AccountChanged, user.id.0).await?;
     change.commit().await?;
     Ok(user.into())

@@ -15,7 +15,7 @@ use crate::{
     error::{Internal, internal_variant},
     id::UserId,
     mail::{self, Letter, To},
-    outbox::{self, EventType},
+    outbox::{self, event},
     principal::{Actor, Origin, UserSession},
     secret::Secret,
     signal::SignalKind,
@@ -172,8 +172,11 @@ pub(super) async fn confirm_change(auth: &Auth, origin: &Origin, token: &Token) 
         Record::success("user.change_email", "user", id.0, json!({})),
     )
     .await?;
-    let data = json!({ "user": { "id": id, "email": new.written(), "name": former.name } });
-    outbox::emit(&mut change, EventType::UserUpdated, Some(id), &data).await?;
+    let updated = event::UpdatedUser {
+        email: new.written().to_owned(),
+        ..(&former).into()
+    };
+    outbox::emit(&mut change, Some(id), &event::UserUpdated { user: updated }).await?;
     change.signal(SignalKind::AccountChanged, id.0).await?;
     let user = store::find(&change.tx, tenant.id, id).await?;
     change.commit().await?;

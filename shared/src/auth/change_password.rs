@@ -11,7 +11,7 @@ use crate::{
     audit::{self, Record},
     error::{Internal, internal_variant},
     mail::{self, Letter, To},
-    outbox::{self, EventType},
+    outbox::{self, event},
     principal::{Actor, Origin, UserSession},
     secret::Secret,
     session::RevokeReason,
@@ -67,8 +67,8 @@ pub async fn change_password(
         Record::success("user.change_password", "user", user.id.0, json!({})),
     )
     .await?;
-    let data = json!({ "user_id": user.id });
-    outbox::emit(&mut change, EventType::PasswordChanged, Some(user.id), &data).await?;
+    let data = event::PasswordChanged { user_id: user.id };
+    outbox::emit(&mut change, Some(user.id), &data).await?;
     mail::queue(
         &mut change,
         tenant.brand(),

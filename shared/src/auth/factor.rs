@@ -13,7 +13,7 @@ use crate::{
     error::{Internal, internal_variant},
     mail::{self, Letter, To},
     mfa::{self, Code, Factors, Setup, Status},
-    outbox::{self, EventType},
+    outbox::{self, Payload, event},
     principal::{Actor, Origin},
     secret::Secret,
     session::{self, RevokeReason},
@@ -146,7 +146,10 @@ pub async fn confirm_factor(
         &mut change,
         tenant,
         &user,
-        EventType::MfaEnabled,
+        &event::MfaEnabled {
+            user_id: user.id,
+            method: event::FactorMethod::Totp,
+        },
         Letter::MfaEnabled,
     )
     .await?;
@@ -176,7 +179,10 @@ pub async fn disable_factor(
         &mut change,
         tenant,
         &user,
-        EventType::MfaDisabled,
+        &event::MfaDisabled {
+            user_id: user.id,
+            method: event::FactorMethod::Totp,
+        },
         Letter::MfaDisabled,
     )
     .await?;
@@ -263,11 +269,10 @@ async fn announce(
     change: &mut Change<'_>,
     tenant: &Tenant,
     user: &user::Model,
-    event: EventType,
+    event: &impl Payload,
     letter: Letter,
 ) -> Result<(), Internal> {
-    let data = json!({ "user_id": user.id, "method": "totp" });
-    outbox::emit(change, event, Some(user.id), &data).await?;
+    outbox::emit(change, Some(user.id), event).await?;
     mail::queue(change, tenant.brand(), To::user(user), letter).await?;
     change.signal(SignalKind::AccountChanged, user.id.0).await?;
     Ok(())

@@ -8,7 +8,7 @@ use super::{Account, Auth};
 use crate::{
     audit::{self, Record},
     error::Internal,
-    outbox::{self, EventType},
+    outbox::{self, event},
     principal::{Actor, Origin, UserSession},
     signal::SignalKind,
     user::store,
@@ -41,8 +41,8 @@ pub async fn update_profile(
             // Fields only: the audit trail outlives the account, and holds nothing personal.
             let record = Record::success("user.update", "user", user.id.0, json!({ "fields": ["name"] }));
             audit::record(&change, record).await?;
-            let data = json!({ "user": { "id": user.id, "email": user.email, "name": user.name } });
-            outbox::emit(&mut change, EventType::UserUpdated, Some(user.id), &data).await?;
+            let data = event::UserUpdated { user: (&user).into() };
+            outbox::emit(&mut change, Some(user.id), &data).await?;
             change.signal(SignalKind::AccountChanged, user.id.0).await?;
             change.commit().await?;
         }

@@ -12,7 +12,7 @@ use crate::{
     id::UserId,
     mail::{self, Letter, To},
     mfa,
-    outbox::{self, EventType},
+    outbox::{self, event},
     principal::{Actor, Origin},
     rbac::{self, Builtin},
     secret::Secret,
@@ -149,8 +149,11 @@ pub(super) async fn announce(change: &mut Change<'_>, user: &user::Model) -> Res
         Record::success("user.register", "user", user.id.0, json!({})),
     )
     .await?;
-    let data = json!({ "user": { "id": user.id, "email": user.email, "name": user.name } });
-    outbox::emit(change, EventType::UserRegistered, Some(user.id), &data).await?;
+    let data = event::UserRegistered {
+        user: user.into(),
+        imported: false,
+    };
+    outbox::emit(change, Some(user.id), &data).await?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use crate::{
     error::{Internal, internal_variant},
     id::UserId,
     mail::{self, Letter, To},
-    outbox::{self, EventType},
+    outbox::{self, event},
     principal::{Actor, Origin},
     secret::Secret,
     session::RevokeReason,
@@ -205,8 +205,7 @@ async fn tell(change: &mut Change<'_>, tenant: &Tenant, user: &user::Model) -> R
         Record::success("user.reset_password", "user", user.id.0, json!({})),
     )
     .await?;
-    let data = json!({ "user_id": user.id });
-    outbox::emit(change, EventType::PasswordReset, Some(user.id), &data).await?;
+    outbox::emit(change, Some(user.id), &event::PasswordReset { user_id: user.id }).await?;
     mail::queue(change, tenant.brand(), To::user(user), Letter::PasswordReset).await?;
     Ok(())
 }

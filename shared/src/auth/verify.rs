@@ -10,7 +10,7 @@ use crate::{
     entity::user,
     error::{Internal, internal_variant},
     id::UserId,
-    outbox::{self, EventType},
+    outbox::{self, event},
     principal::{Actor, Origin},
     signal::SignalKind,
     tenant::Tenant,
@@ -75,8 +75,7 @@ pub(super) async fn announce_verified(change: &mut Change<'_>, user: &user::Mode
         Record::success("user.verify_email", "user", user.id.0, json!({})),
     )
     .await?;
-    let data = json!({ "user": { "id": user.id, "email": user.email, "name": user.name } });
-    outbox::emit(change, EventType::UserVerified, Some(user.id), &data).await?;
+    outbox::emit(change, Some(user.id), &event::UserVerified { user: user.into() }).await?;
     Ok(())
 }
 

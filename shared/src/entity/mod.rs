@@ -9,6 +9,7 @@ pub mod audit_event;
 pub mod delivery;
 pub mod device;
 pub mod event;
+pub mod event_type;
 pub mod former_password;
 pub mod invitation;
 pub mod mail;
@@ -26,6 +27,7 @@ pub mod totp_factor;
 pub mod user;
 pub mod webhook_endpoint;
 
+use schemars::JsonSchema;
 use sea_orm::{DeriveActiveEnum, EnumIter};
 use serde::Serialize;
 
@@ -33,7 +35,7 @@ use serde::Serialize;
 macro_rules! text_enum {
     ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal)* })*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, JsonSchema)]
         #[sea_orm(rs_type = "String", db_type = "Text")]
         #[serde(rename_all = "snake_case")]
         pub enum $name {$(
@@ -43,7 +45,7 @@ macro_rules! text_enum {
         )*}
 
         impl $name {
-            /// As it is stored.
+            /// The word in the database and in events.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {$(Self::$variant => $text),*}
@@ -84,6 +86,53 @@ text_enum! {
         Live = "live"
         /// Trying things out.
         Test = "test"
+    }
+    /// Why a session was ended.
+    SessionRevokeReason {
+        /// Its user asked for it, in the session itself.
+        Logout = "logout"
+        /// Its user asked for it, in another session.
+        EndedByUser = "ended_by_user"
+        /// Its user ended all sessions at once.
+        LogoutAll = "logout_all"
+        /// Its user has begun more sessions than the tenant allows, and this was the oldest.
+        TooManySessions = "too_many_sessions"
+        /// One of its refresh tokens came back after its time: someone else has it.
+        RefreshTokenReuse = "refresh_token_reuse"
+        /// It was begun before the address was proven, by whoever registered it first.
+        AccountTakenOver = "account_taken_over"
+        /// It was begun before the second factor that the account has now.
+        SecondFactorChanged = "second_factor_changed"
+        /// The password was changed in another session.
+        PasswordChanged = "password_changed"
+        /// The password was reset by mail.
+        PasswordReset = "password_reset"
+        /// The account was deleted.
+        AccountDeleted = "account_deleted"
+        /// An administrator disabled the account.
+        AccountDisabled = "account_disabled"
+        /// An administrator ended it.
+        EndedByAdministrator = "ended_by_administrator"
+        /// An administrator asked for a new password.
+        NewPasswordRequired = "new_password_required"
+    }
+    /// Why an API key was revoked.
+    KeyRevokeReason {
+        /// Somebody asked for it.
+        Revoked = "revoked"
+        /// Somebody asked for it, together with others.
+        Batch = "batch"
+        /// It was seen where it should not be.
+        Leaked = "leaked"
+        /// The service account that it acted for was deleted.
+        OwnerDeleted = "owner_deleted"
+    }
+    /// What an endpoint did, so that it was turned off.
+    Offence {
+        /// It answered 410.
+        Gone = "gone"
+        /// Every call has failed for as long as `webhooks.disable_after` allows.
+        Failing = "failing"
     }
     /// Where a mail stands.
     MailState {

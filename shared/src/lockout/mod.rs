@@ -38,7 +38,7 @@ use crate::{
     error::Internal,
     id::{DeviceId, UserId},
     mail::{self, Letter, To},
-    outbox::{self, EventType},
+    outbox::{self, event},
     postgres::Tx,
     tenant::{LockoutPolicy, Tenant},
     user::{Email, one_time, one_time::Purpose},
@@ -205,7 +205,10 @@ async fn tell(
         Record::success("user.lock", "user", owner.id.0, json!({ "locked_until": until })),
     )
     .await?;
-    let data = json!({ "user": { "id": owner.id }, "locked_until": until });
-    outbox::emit(change, EventType::UserLocked, Some(owner.id), &data).await?;
+    let data = event::UserLocked {
+        user: event::KnownUser { id: owner.id },
+        locked_until: until,
+    };
+    outbox::emit(change, Some(owner.id), &data).await?;
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! Events for one endpoint alone.
 
 use sea_orm::{ConnectionTrait, raw_sql};
-use serde::Serialize;
 
-use super::{EventType, prepare};
+use super::{Payload, prepare};
 use crate::{
     context::Change,
     error::Internal,
@@ -16,14 +15,13 @@ use crate::{
 ///
 /// # Errors
 /// As [`super::emit`].
-pub(crate) async fn emit_to(
+pub(crate) async fn emit_to<P: Payload>(
     change: &mut Change<'_>,
     endpoint: EndpointId,
-    event_type: EventType,
-    data: &impl Serialize,
+    data: &P,
 ) -> Result<DeliveryId, Internal> {
     change.count(Counter::Events, 1);
-    let (tenant, now, name) = (change.tenant, change.now, event_type.as_str());
+    let (tenant, now, name) = (change.tenant, change.now, P::TYPE.as_str());
     let (event, body) = prepare(change, name, data)?;
     let delivery = DeliveryId(change.context.uuid(now));
     let sweep_at = now + change.context.config.worker.queue_grace;

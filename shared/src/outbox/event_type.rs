@@ -1,5 +1,7 @@
 //! Names of event types: `noun.verb`, ours and the tenants'.
 
+use super::event::{self, Described, Payload};
+
 /// The longest name.
 pub const MAX_NAME: usize = 128;
 
@@ -22,12 +24,22 @@ macro_rules! event_types {
                 match self {$(Self::$variant => $name),*}
             }
 
+            /// What is published of it.
+            pub(super) fn describe(self) -> Described {
+                match self {$(
+                    Self::$variant => event::describe::<event::$variant>(concat!(stringify!($variant), "Event")),
+                )*}
+            }
+
             /// What it says, in a sentence.
             #[must_use]
             pub const fn description(self) -> &'static str {
                 match self {$(Self::$variant => $doc),*}
             }
         }
+
+        // Each type's payload bears its name.
+        $(const _: () = assert!(matches!(<event::$variant as Payload>::TYPE, EventType::$variant));)*
     };
 }
 
@@ -117,7 +129,9 @@ pub fn asked_by(name: &str) -> Vec<String> {
         .collect()
 }
 
-fn is_built_in(name: &str) -> bool {
+/// Whether it is one of the types that Latchkey itself emits.
+#[must_use]
+pub fn is_built_in(name: &str) -> bool {
     EventType::ALL.iter().any(|built_in| built_in.as_str() == name)
 }
 

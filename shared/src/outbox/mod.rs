@@ -12,19 +12,25 @@
 
 mod direct;
 mod erase;
+pub mod event;
 mod event_type;
 pub mod fan_out;
 mod payload;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use schemars::JsonSchema;
 use sea_orm::{FromQueryResult, raw_sql};
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use self::event_type::{
-    EventType, InvalidEventType, MAX_NAME, OwnEventType, asked_by, is_pattern, is_subscribable,
-};
 pub(crate) use self::{direct::emit_to, erase::erase_marked, payload::mark_old};
+pub use self::{
+    event::Payload,
+    event_type::{
+        EventType, InvalidEventType, MAX_NAME, OwnEventType, asked_by, is_built_in, is_pattern,
+        is_subscribable,
+    },
+};
 use crate::{
     context::Change,
     error::Internal,
@@ -37,12 +43,17 @@ use crate::{
 pub const AT_ONCE: i64 = 200;
 
 /// The text that is stored, signed and sent.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Body<'a, T> {
+    /// The type of the event.
     #[serde(rename = "type")]
     event_type: &'a str,
+    /// When it happened.
+    #[schemars(with = "DateTime<Utc>")]
     timestamp: String,
+    /// The tenant that it happened in.
     tenant_id: TenantId,
+    /// What happened.
     data: &'a T,
 }
 
@@ -51,28 +62,26 @@ struct Body<'a, T> {
 ///
 /// # Errors
 /// When `data` cannot be written as JSON or the database refuses; the change must not be committed then.
-pub async fn emit(
+pub async fn emit<P: Payload>(
     change: &mut Change<'_>,
-    event_type: EventType,
     about: Option<UserId>,
-    data: &impl Serialize,
+    data: &P,
 ) -> Result<EventId, Internal> {
-    count(change, event_type, 1);
-    write(change, event_type.as_str(), about, data).await
+    count(change, P::TYPE, 1);
+    write(change, P::TYPE.as_str(), about, data).await
 }
 
 /// As [`emit`], of many events of one type about one user, in one statement.
 ///
 /// # Errors
 /// As [`emit`].
-pub async fn emit_each(
+pub async fn emit_each<P: Payload>(
     change: &mut Change<'_>,
-    event_type: EventType,
     about: Option<UserId>,
-    data: &[impl Serialize],
+    data: &[P],
 ) -> Result<(), Internal> {
-    count(change, event_type, data.len());
-    let name = event_type.as_str();
+    count(change, P::TYPE, data.len());
+    let name = P::TYPE.as_str();
     let events = data
         .iter()
         .map(|data| prepare(change, name, data))
@@ -84,12 +93,11 @@ pub async fn emit_each(
 ///
 /// # Errors
 /// As [`emit`].
-pub async fn emit_about_each(
+pub async fn emit_about_each<P: Payload>(
     change: &mut Change<'_>,
-    event_type: EventType,
-    data: &[(UserId, impl Serialize)],
+    data: &[(UserId, P)],
 ) -> Result<(), Internal> {
-    let name = event_type.as_str();
+    let name = P::TYPE.as_str();
     let events = data
         .iter()
         .map(|(_, data)| prepare(change, name, data))

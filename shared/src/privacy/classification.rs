@@ -540,6 +540,26 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "event_types",
+        rows: None,
+        newest: "id",
+        ending: Ending::Stay("The tenant's documentation."),
+        columns: &[
+            (Reference, &["id", "tenant_id"]),
+            (
+                Operational,
+                &[
+                    "name",
+                    "description",
+                    "schema",
+                    "example",
+                    "created_at",
+                    "updated_at",
+                ],
+            ),
+        ],
+    },
+    Table {
         name: "webhook_endpoints",
         rows: None,
         newest: "id",

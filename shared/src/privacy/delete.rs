@@ -12,7 +12,7 @@ use crate::{
     error::{Internal, internal_variant},
     id::{TenantId, UserId},
     mail::{self, Letter, To},
-    outbox::{self, EventType},
+    outbox::{self, event},
     postgres::Tx,
     principal::{Actor, Origin, UserSession},
     rbac,
@@ -80,8 +80,7 @@ pub(crate) async fn forget(
     let record = Record::success("user.delete", "user", user.id.0, json!({}));
     audit::record(change, record).await?;
     // The id alone, so that nothing of it has to be erased.
-    let data = json!({ "user_id": user.id });
-    outbox::emit(change, EventType::UserDeleted, None, &data).await?;
+    outbox::emit(change, None, &event::UserDeleted { user_id: user.id }).await?;
     change.signal(SignalKind::AccountChanged, user.id.0).await?;
     erase(change, tenant, user).await
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use sea_orm::DbErr;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{AssignError, Builtin, MAX_ROLES_OF_USER, Role, grant::Granter, resolve, store};
@@ -11,7 +11,7 @@ use crate::{
     audit::{self, Record},
     context::{Change, Context},
     id::{RoleId, TenantId, UserId},
-    outbox::{self, EventType},
+    outbox::{self, Payload, event},
     page::{Page, PageRequest},
     permission::{Authorized, RolesWrite, UsersRead},
     postgres::Tx,
@@ -92,7 +92,11 @@ pub(crate) async fn give(change: &mut Change<'_>, user: UserId, roles: &[Role]) 
         return Err(AssignError::TooManyRoles);
     }
     for role in roles.iter().filter(|role| given.contains(&role.id)) {
-        tell(change, "role.assign", EventType::RoleAssigned, role, user).await?;
+        let data = event::RoleAssigned {
+            user_id: user,
+            role: role.into(),
+        };
+        tell(change, "role.assign", role, user, &data).await?;
     }
     change.signal(SignalKind::AccountChanged, user.0).await?;
     Ok(())
@@ -133,14 +137,7 @@ pub async fn unassign_role(
         return Err(AssignError::LastOwner);
     }
     for role in &roles {
-        tell(
-            &mut change,
-            "role.unassign",
-            EventType::RoleUnassigned,
-            role,
-            user,
-        )
-        .await?;
+        tell(&mut change, "role.unassign", role, user, &unassigned(role, user)).await?;
     }
     change.signal(SignalKind::AccountChanged, user.0).await?;
     change.commit().await?;
@@ -150,19 +147,31 @@ pub async fn unassign_role(
 async fn tell(
     change: &mut Change<'_>,
     action: &'static str,
-    event: EventType,
     role: &Role,
     user: UserId,
+    event: &impl Payload,
 ) -> Result<(), AssignError> {
     let detail = json!({ "role_id": role.id, "role": role.name });
     audit::record(change, Record::success(action, "user", user.0, detail)).await?;
-    outbox::emit(change, event, Some(user), &self::event(role, user.0)).await?;
+    outbox::emit(change, Some(user), event).await?;
     Ok(())
 }
 
-/// What an event says of a role that is given or taken.
-pub(super) fn event(role: &Role, user: Uuid) -> Value {
-    json!({ "user_id": user, "role": { "id": role.id, "name": role.name } })
+/// What an event says of a role that is taken.
+pub(super) fn unassigned(role: &Role, user: UserId) -> event::RoleUnassigned {
+    event::RoleUnassigned {
+        user_id: user,
+        role: role.into(),
+    }
+}
+
+impl From<&Role> for event::NamedRole {
+    fn from(role: &Role) -> Self {
+        Self {
+            id: role.id,
+            name: role.name.clone(),
+        }
+    }
 }
 
 /// The roles, each once, if `by` may give, or take, every one of them; and who that is. None of them can be deleted

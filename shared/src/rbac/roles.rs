@@ -13,8 +13,8 @@ use crate::{
     context::{Change, Context},
     entity::role,
     error::Internal,
-    id::{RoleId, TenantId},
-    outbox::{self, EventType},
+    id::{RoleId, TenantId, UserId},
+    outbox,
     page::{Page, PageRequest},
     permission::{Authorized, RolesRead, RolesWrite},
     postgres::Tx,
@@ -242,12 +242,12 @@ pub async fn delete_role(
     let detail = json!({ "before": audited(&role), "user_ids": holders });
     audit::record(&change, Record::success("role.delete", "role", id.0, detail)).await?;
     // Ids alone, so that nothing of them has to be erased with an account.
-    let events: Vec<Value> = holders
+    let events: Vec<_> = holders
         .iter()
-        .map(|user| assignment::event(&role, *user))
+        .map(|user| assignment::unassigned(&role, UserId(*user)))
         .collect();
     for events in events.chunks(EVENTS_AT_ONCE) {
-        outbox::emit_each(&mut change, EventType::RoleUnassigned, None, events).await?;
+        outbox::emit_each(&mut change, None, events).await?;
     }
     change.signal(SignalKind::RoleChanged, id.0).await?;
     change.commit().await?;

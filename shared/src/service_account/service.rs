@@ -8,10 +8,10 @@ use super::{ServiceAccount, ServiceAccountStatus, store};
 use crate::{
     audit::{self, Record},
     context::{Change, Context},
-    entity::service_account,
+    entity::{KeyRevokeReason, service_account},
     error::{Internal, internal_variant},
-    id::{RoleId, ServiceAccountId, TenantId},
-    outbox::{self, EventType},
+    id::{ApiKeyId, RoleId, ServiceAccountId, TenantId},
+    outbox::{self, event},
     page::{Page, PageRequest},
     permission::{Authorized, ServiceAccountsRead, ServiceAccountsWrite},
     principal::{Origin, Permissions},
@@ -214,14 +214,18 @@ pub async fn delete(
     let before = audited(&ServiceAccount::of(row, roles.unwrap_or_default()));
     let keys = store::live_keys(&change.tx, tenant, id, change.now).await?;
     store::delete(&change.tx, tenant, id).await?;
-    let ended: Vec<Value> = keys
+    let reason = KeyRevokeReason::OwnerDeleted;
+    let ended: Vec<_> = keys
         .iter()
-        .map(|key| json!({ "key_id": key, "reason": "owner_deleted" }))
+        .map(|key| event::ApiKeyRevoked {
+            key_id: ApiKeyId(*key),
+            reason,
+        })
         .collect();
     if !keys.is_empty() {
-        let targets = keys.iter().copied().zip(ended.iter().cloned());
+        let targets = ended.iter().map(|ended| (ended.key_id.0, json!(ended)));
         audit::record_each(&change, "api_key.revoke", "api_key", targets).await?;
-        outbox::emit_each(&mut change, EventType::ApiKeyRevoked, None, &ended).await?;
+        outbox::emit_each(&mut change, None, &ended).await?;
         change.signal_each(SignalKind::ApiKeyChanged, &keys).await?;
     }
     let detail = json!({ "before": before, "revoked_keys": keys.len() });

@@ -18,7 +18,7 @@ mod store;
 mod tokens;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use self::lifetime::Lifetime;
@@ -34,6 +34,7 @@ pub(crate) use self::{
     rotation::{hold, rotate},
     service::{end_of, find_live, find_refreshable, list_of},
 };
+pub use crate::entity::SessionRevokeReason as RevokeReason;
 use crate::{
     audit::{self, Record},
     context::Change,
@@ -41,63 +42,12 @@ use crate::{
     entity::session,
     error::Internal,
     id::{DeviceId, SessionId, TenantId, UserId},
-    outbox::{self, EventType},
+    outbox::{self, event},
     postgres::Tx,
     secret::Secret,
     signal::SignalKind,
     tenant::SessionPolicy,
 };
-
-/// Why a session was ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RevokeReason {
-    /// Its user asked for it, in the session itself.
-    Logout,
-    /// Its user asked for it, in another session.
-    EndedByUser,
-    /// Its user ended all sessions at once.
-    LogoutAll,
-    /// Its user has begun more sessions than the tenant allows, and this was the oldest.
-    TooManySessions,
-    /// One of its refresh tokens came back after its time: someone else has it.
-    RefreshTokenReuse,
-    /// It was begun before the address was proven, by whoever registered it first.
-    AccountTakenOver,
-    /// It was begun before the second factor that the account has now.
-    SecondFactorChanged,
-    /// The password was changed in another session.
-    PasswordChanged,
-    /// The password was reset by mail.
-    PasswordReset,
-    /// The account was deleted.
-    AccountDeleted,
-    /// An administrator disabled the account.
-    AccountDisabled,
-    /// An administrator ended it.
-    EndedByAdministrator,
-    /// An administrator asked for a new password.
-    NewPasswordRequired,
-}
-
-impl RevokeReason {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Logout => "logout",
-            Self::EndedByUser => "ended_by_user",
-            Self::LogoutAll => "logout_all",
-            Self::TooManySessions => "too_many_sessions",
-            Self::RefreshTokenReuse => "refresh_token_reuse",
-            Self::AccountTakenOver => "account_taken_over",
-            Self::SecondFactorChanged => "second_factor_changed",
-            Self::PasswordChanged => "password_changed",
-            Self::PasswordReset => "password_reset",
-            Self::AccountDeleted => "account_deleted",
-            Self::AccountDisabled => "account_disabled",
-            Self::EndedByAdministrator => "ended_by_administrator",
-            Self::NewPasswordRequired => "new_password_required",
-        }
-    }
-}
 
 /// A session that has just begun or gone on.
 pub struct Live {
@@ -204,13 +154,11 @@ pub(crate) async fn begin(
         Record::success("session.create", "session", id.0, json!({ "user_id": user })),
     )
     .await?;
-    outbox::emit(
-        change,
-        EventType::SessionCreated,
-        Some(user),
-        &json!({ "session_id": id, "user_id": user }),
-    )
-    .await?;
+    let data = event::SessionCreated {
+        session_id: id,
+        user_id: user,
+    };
+    outbox::emit(change, Some(user), &data).await?;
     announce(change, user, &surplus, reason).await?;
     Ok(Live {
         id,
@@ -268,12 +216,16 @@ async fn announce(
     if ended.is_empty() {
         return Ok(());
     }
-    let detail = |id: &SessionId| json!({ "session_id": id, "user_id": user, "reason": reason.as_str() });
-    let details: Vec<Value> = ended.iter().map(detail).collect();
+    let revoked = |id: &SessionId| event::SessionRevoked {
+        session_id: *id,
+        user_id: user,
+        reason,
+    };
+    let events: Vec<_> = ended.iter().map(revoked).collect();
     let ids: Vec<Uuid> = ended.iter().map(|id| id.0).collect();
-    let targets = ids.iter().copied().zip(details.iter().cloned());
+    let targets = events.iter().map(|event| (event.session_id.0, json!(event)));
     audit::record_each(change, "session.revoke", "session", targets).await?;
-    outbox::emit_each(change, EventType::SessionRevoked, Some(user), &details).await?;
+    outbox::emit_each(change, Some(user), &events).await?;
     change.signal_each(SignalKind::SessionRevoked, &ids).await?;
     Ok(())
 }

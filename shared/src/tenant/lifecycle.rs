@@ -11,7 +11,7 @@ use crate::{
     audit::{self, Record},
     context::{Change, Context},
     id::TenantId,
-    outbox::{self, EventType},
+    outbox::{self, event},
     permission::{Authorized, TenantsWrite},
     postgres::CrossTenant,
     principal::Origin,
@@ -131,15 +131,22 @@ async fn tell(
     status: TenantStatus,
     delete_at: Option<DateTime<Utc>>,
 ) -> Result<(), TenantError> {
-    let event = match (tenant.status, status) {
-        (_, TenantStatus::Active) => EventType::TenantActivated,
-        (TenantStatus::Active, _) => EventType::TenantSuspended,
-        // It did not work before either.
-        _ => return Ok(()),
+    let from = tenant.status;
+    let tenant = event::NamedTenant {
+        id: tenant.id,
+        slug: tenant.slug.clone(),
+        name: tenant.name.clone(),
     };
-    let Tenant { id, slug, name, .. } = tenant;
-    let data = json!({ "tenant": { "id": id, "slug": slug, "name": name }, "delete_at": delete_at });
-    outbox::emit(change, event, None, &data).await?;
+    match (from, status) {
+        (_, TenantStatus::Active) => {
+            outbox::emit(change, None, &event::TenantActivated { tenant, delete_at }).await?;
+        }
+        (TenantStatus::Active, _) => {
+            outbox::emit(change, None, &event::TenantSuspended { tenant, delete_at }).await?;
+        }
+        // It did not work before either.
+        _ => {}
+    }
     Ok(())
 }
 

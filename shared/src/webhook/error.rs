@@ -3,6 +3,7 @@
 use sea_orm::DbErr;
 
 use super::{
+    event_type::MAX_DOCUMENT,
     field::{MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE},
     header::HeaderFault,
     target::UrlFault,
@@ -54,6 +55,18 @@ pub enum WebhookError {
     /// The tenant has as many endpoints as it may have.
     #[error("a tenant has {0} endpoints at most")]
     LimitReached(u32),
+    /// The schema or the example of an event type is too large; which of the two.
+    #[error("the {0} has {MAX_DOCUMENT} bytes of JSON at most")]
+    DocumentTooLarge(&'static str),
+    /// The tenant has declared an event type of that name.
+    #[error("the tenant has an event type of that name")]
+    NameTaken,
+    /// It is one of the built-in event types.
+    #[error("a built-in event type can be neither changed nor deleted")]
+    BuiltIn,
+    /// The tenant has declared as many event types as it may.
+    #[error("a tenant declares {0} event types at most")]
+    TooManyDeclared(u32),
     /// Nothing that a caller can mend.
     #[error("{0}")]
     Internal(#[source] Internal),

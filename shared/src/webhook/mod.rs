@@ -10,6 +10,7 @@
 
 pub mod address;
 mod error;
+mod event_type;
 mod field;
 pub mod header;
 mod health;
@@ -26,6 +27,10 @@ pub mod work;
 
 pub use self::{
     error::WebhookError,
+    event_type::{
+        EventTypeInfo, EventTypePatch, MAX_DOCUMENT, MAX_OWN, NewEventType, create_event_type,
+        delete_event_type, list_event_types, update_event_type,
+    },
     field::{MAX_DESCRIPTION, MAX_EVENT_TYPES, MAX_METADATA, MAX_METADATA_NAME, MAX_METADATA_VALUE},
     header::{HeaderFault, Headers},
     health::{Health, get_health},

@@ -9,7 +9,7 @@ use crate::{
     audit,
     context::Context,
     id::{DeliveryId, EndpointId, EventId, TenantId},
-    outbox::{self, EventType},
+    outbox::{self, event},
     permission::{Authorized, WebhooksWrite},
     postgres::Tx,
     principal::Origin,
@@ -34,8 +34,8 @@ pub async fn send_test(
     if !endpoint.enabled {
         return Err(WebhookError::EndpointOff);
     }
-    let data = json!({ "endpoint_id": id });
-    let delivery = outbox::emit_to(&mut change, id, EventType::WebhookTest, &data).await?;
+    let data = event::WebhookTest { endpoint_id: id };
+    let delivery = outbox::emit_to(&mut change, id, &data).await?;
     service::record(
         &change,
         "webhook_endpoint.test",

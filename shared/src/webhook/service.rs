@@ -19,10 +19,10 @@ use crate::{
     audit,
     context::{Change, Context},
     crypto::seal::{SealBroken, open, seal},
-    entity::webhook_endpoint,
+    entity::{Offence, webhook_endpoint},
     error::Internal,
     id::{DeliveryId, EndpointId, EventId},
-    outbox::{self, EventType, OwnEventType},
+    outbox::{self, OwnEventType, event},
     page::{Page, PageRequest},
     permission::{Authorized, EventsPublish, WebhooksRead, WebhooksWrite},
     principal::Origin,
@@ -248,9 +248,9 @@ pub(crate) async fn disable_failing(
     change: &mut Change<'_>,
     id: EndpointId,
     url: &str,
-    reason: &'static str,
+    reason: Offence,
 ) -> std::result::Result<bool, Internal> {
-    if !store::disable(change.tenant, &change.tx, id, reason, change.now).await? {
+    if !store::disable(change.tenant, &change.tx, id, reason.as_str(), change.now).await? {
         return Ok(false);
     }
     record(change, "webhook_endpoint.disable", id, json!({"reason": reason})).await?;
@@ -377,11 +377,15 @@ async fn turned_off(
     change: &mut Change<'_>,
     url: &str,
     id: EndpointId,
-    reason: Option<&str>,
+    reason: Option<Offence>,
 ) -> std::result::Result<(), Internal> {
-    let cancelled = store::cancel_pending(change.tenant, &change.tx, id, change.now).await?;
-    let data = json!({"endpoint_id": id, "url": url, "reason": reason, "cancelled_deliveries": cancelled});
-    outbox::emit(change, EventType::WebhookEndpointDisabled, None, &data).await?;
+    let data = event::WebhookEndpointDisabled {
+        endpoint_id: id,
+        url: url.to_owned(),
+        reason,
+        cancelled_deliveries: store::cancel_pending(change.tenant, &change.tx, id, change.now).await?,
+    };
+    outbox::emit(change, None, &data).await?;
     Ok(())
 }
 

@@ -29,7 +29,13 @@ impl From<WebhookError> for Failure {
                 "There is nothing left to send: the tenant's retention, or somebody's deletion, has erased it.",
             ),
             WebhookError::PayloadTooLarge(_) => field("/payload", "too_large"),
-            WebhookError::LimitReached(_) => Self::new(ProblemCode::LimitReached, detail),
+            WebhookError::DocumentTooLarge("schema") => field("/schema", "too_large"),
+            WebhookError::DocumentTooLarge(_) => field("/example", "too_large"),
+            WebhookError::NameTaken => Self::new(ProblemCode::NameTaken, detail),
+            WebhookError::BuiltIn => Self::new(ProblemCode::BuiltIn, detail),
+            WebhookError::TooManyDeclared(_) | WebhookError::LimitReached(_) => {
+                Self::new(ProblemCode::LimitReached, detail)
+            }
             WebhookError::Internal(error) => error.into(),
         }
     }

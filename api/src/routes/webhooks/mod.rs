@@ -2,6 +2,7 @@
 
 mod actions;
 mod error;
+mod event_types;
 mod model;
 
 use chrono::{DateTime, Utc};
@@ -18,11 +19,11 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-pub use self::actions::WebhookActionsApi;
 use self::model::{
     AttemptView, CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView,
     EventView, PublishRequest, PublishedView, UpdateEndpointRequest,
 };
+pub use self::{actions::WebhookActionsApi, event_types::EventTypesApi};
 use super::{Tag, in_range, page};
 use crate::{
     extract::{ClientOrigin, Json, Permit},

@@ -26,7 +26,7 @@ use crate::{
     error::Internal,
     id::{RoleId, UserId},
     mfa,
-    outbox::{self, EventType},
+    outbox::{self, event},
     permission::{Authorized, UsersWrite},
     principal::{Origin, Principal},
     rbac::{self, AssignError, Builtin},
@@ -285,8 +285,11 @@ async fn write(
         .collect();
     if !targets.is_empty() {
         audit::record_each(change, "user.import", "user", targets).await?;
-        let events: Vec<(UserId, Value)> = users.iter().map(|(id, line)| (*id, event(*id, line))).collect();
-        outbox::emit_about_each(change, EventType::UserRegistered, &events).await?;
+        let events: Vec<_> = users
+            .iter()
+            .map(|(id, line)| (*id, registered(*id, line)))
+            .collect();
+        outbox::emit_about_each(change, &events).await?;
     }
     Ok(users.into_iter().map(|(id, line)| (line.place, id)).collect())
 }
@@ -320,7 +323,14 @@ fn row(auth: &Auth, change: &Change<'_>, accepted: &Accepted) -> Result<NewRow, 
     })
 }
 
-fn event(id: UserId, accepted: &Accepted) -> Value {
+fn registered(id: UserId, accepted: &Accepted) -> event::UserRegistered {
     let line = &accepted.line;
-    json!({ "user": { "id": id, "email": line.email.written(), "name": line.name }, "imported": true })
+    event::UserRegistered {
+        user: event::UserDetails {
+            id,
+            email: line.email.written().to_owned(),
+            name: line.name.clone(),
+        },
+        imported: true,
+    }
 }
