@@ -83,6 +83,8 @@ async fn sweep(context: &Context) -> Result<(), DbErr> {
             break;
         }
     }
+    let overdue = webhook::work::overdue(context).await?;
+    gauge!("latchkey_deliveries_overdue_seconds").set(overdue.unwrap_or_default().as_secs_f64());
     for _ in 0..RECOVERY_ROUNDS {
         if !webhook::recover::go_on(context).await? {
             break;

@@ -60,6 +60,7 @@ async fn s35_metrics_and_logs_tell_of_calls_and_of_no_secret() {
     for name in [
         "latchkey_deliveries_in_flight 0",
         "latchkey_queue_jobs{",
+        "latchkey_deliveries_overdue_seconds ",
         "latchkey_delivery_call_seconds_bucket{",
     ] {
         assert!(metrics.contains(name), "no {name} in {metrics}");

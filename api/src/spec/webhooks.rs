@@ -4,8 +4,7 @@ use latchkey_shared::outbox::event::{self, Described};
 use serde_json::{Map, Value, json};
 
 const DESCRIPTION: &str = "Sent to every endpoint that takes the type: at least once, in any order. The signature is \
-    that of Standard Webhooks, by the endpoint's secret. Of an event that was erased since, and is sent again on request, \
-    `data` holds `{\"erased\": true}` and nothing else.";
+    that of Standard Webhooks, by the endpoint's secret, and by its key pair if it has one.";
 
 /// Adds an entry for each built-in type, and the schema of its body to the components.
 pub(super) fn add(document: &mut Value) {
@@ -58,7 +57,8 @@ fn headers() -> Vec<Value> {
         (
             "webhook-signature",
             "`v1,` and an HMAC-SHA256 in base64 over `<webhook-id>.<webhook-timestamp>.<body>`; one for each secret \
-             that signs, with spaces between them",
+             that signs, with spaces between them. An endpoint with `asymmetric_signature` gets after them, for each, \
+             `v1a,` and an Ed25519 signature of the same: its `public_key` verifies it",
             json!({ "type": "string" }),
         ),
     ];

@@ -390,6 +390,29 @@ pub async fn note_endpoints(
     tx.commit().await
 }
 
+#[derive(FromQueryResult)]
+struct Oldest {
+    next_attempt_at: DateTime<Utc>,
+}
+
+/// For how long the delivery has been due that has been so longest, queued and called ones among them; nothing while none
+/// is.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn overdue(context: &Context) -> Result<Option<Duration>, DbErr> {
+    let now = context.clock.now();
+    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+    let oldest = Oldest::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT next_attempt_at FROM deliveries WHERE state = 'pending' AND next_attempt_at <= {now}
+         ORDER BY next_attempt_at LIMIT 1"
+    ))
+    .one(&tx)
+    .await?;
+    Ok(oldest.map(|oldest| (now - oldest.next_attempt_at).to_std().unwrap_or_default()))
+}
+
 /// A delivery that is due and was not queued.
 #[derive(Clone, Copy, Debug, FromQueryResult)]
 pub struct Due {
