@@ -175,7 +175,7 @@ async fn no_statement_of_a_delivery_looks_into_another_day() {
     alone(&world).await;
     let kept_from = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_seqscan = off', current_database()); END $$";
     owner(&world).await.execute_unprepared(kept_from).await.unwrap();
-    let ours = "(sweep_at|_id)_idx$";
+    let ours = "(next_attempt_at|_id)_idx$";
     let before = scans(&world, ours).await;
     world.bed.context = world.bed.another_process().await;
     let worker = world.worker().await;
