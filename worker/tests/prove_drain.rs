@@ -17,6 +17,8 @@ use crate::{prove_retention::fill, world::World};
 
 /// As many calls at once as one tenant has in a worker.
 const AT_ONCE: usize = 128;
+/// As many rows as one statement writes before it is taken for stuck.
+const MADE_AT_ONCE: usize = 100_000;
 const MOST_MEMORY: u64 = 100 * 1024 * 1024;
 const PENDING: &str = "SELECT count(*) FROM deliveries WHERE state = 'pending'";
 
@@ -143,7 +145,9 @@ async fn a_backlog_is_drained_at_half_the_speed_of_a_bare_client() {
 
 /// What a delivery costs the worker and PostgreSQL while so many of a backlog are worked off.
 async fn cost(world: &World, receiver: &Counting, backlog: usize, drained: usize) -> Duration {
-    world.backlog(backlog, 0).await;
+    for made in (0..backlog).step_by(MADE_AT_ONCE) {
+        world.backlog(MADE_AT_ONCE.min(backlog - made), 0).await;
+    }
     let worker = RealProcess::worker(&world.bed).await;
     // Warm: its connections are made, and its statements are planned.
     let begin = receiver.count() + drained / 5;

@@ -273,6 +273,6 @@ async fn a_hundred_days_of_history_cost_a_delivery_what_one_day_costs() {
     );
     if Prove::is_full() {
         assert!(ratio < 2.5, "{ratio:.2}");
-        assert!(sweep_of_many < Duration::from_millis(10), "{sweep_of_many:?}");
+        assert!(sweep_of_many < sweep * 2, "{sweep_of_many:?}");
     }
 }
