@@ -69,6 +69,8 @@ async fn write_usage(context: &Context) {
 }
 
 async fn sweep(context: &Context) -> Result<(), DbErr> {
+    let overdue = webhook::work::overdue(context).await?;
+    gauge!("latchkey_deliveries_overdue_seconds").set(overdue.unwrap_or_default().as_secs_f64());
     // While Redis is away rows stay as they are, and are found again within a sweep of its return.
     let Some([mut fresh, mut retry, mut mails]) = rooms(context).await else {
         return Ok(());
@@ -83,8 +85,6 @@ async fn sweep(context: &Context) -> Result<(), DbErr> {
             break;
         }
     }
-    let overdue = webhook::work::overdue(context).await?;
-    gauge!("latchkey_deliveries_overdue_seconds").set(overdue.unwrap_or_default().as_secs_f64());
     for _ in 0..RECOVERY_ROUNDS {
         if !webhook::recover::go_on(context).await? {
             break;

@@ -56,7 +56,7 @@ impl Counting {
 
 /// Calls a second of a client that does nothing else.
 async fn bare(url: &str, count: usize) -> f64 {
-    let client = reqwest::Client::new();
+    let client = reqwest::Client::builder().build().unwrap();
     let began = Instant::now();
     let calls = stream::iter(0..count).map(|number| {
         let body = format!("{{\"number\":{number}}}");
@@ -123,7 +123,7 @@ async fn a_backlog_is_drained_at_half_the_speed_of_a_bare_client() {
     let mut most = worker.memory();
     while receiver.count() < before + count {
         assert!(
-            began.elapsed() < Duration::from_secs(600),
+            began.elapsed() < Duration::from_mins(10),
             "{} are left",
             before + count - receiver.count()
         );
@@ -163,14 +163,14 @@ async fn cost(world: &World, receiver: &Counting, backlog: usize, drained: usize
     wait_for(receiver, begin + drained * 3 / 5).await;
     let (after, to) = (used(world, &worker).await, receiver.count());
     drop(worker);
-    (after - before) / u32::try_from(to - from).unwrap()
+    after.saturating_sub(before) / u32::try_from(to - from).unwrap()
 }
 
 async fn wait_for(receiver: &Counting, count: usize) {
     let began = Instant::now();
     while receiver.count() < count {
         assert!(
-            began.elapsed() < Duration::from_secs(300),
+            began.elapsed() < Duration::from_mins(5),
             "{} of {count}",
             receiver.count()
         );
