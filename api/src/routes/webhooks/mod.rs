@@ -1,6 +1,7 @@
 //! Webhooks: endpoints, events, deliveries and their attempts.
 
 mod actions;
+mod attempt;
 mod error;
 mod event_types;
 mod model;
@@ -19,11 +20,14 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use self::model::{
-    AttemptView, CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView,
-    EventView, PublishRequest, PublishedView, UpdateEndpointRequest,
-};
 pub use self::{actions::WebhookActionsApi, event_types::EventTypesApi};
+use self::{
+    attempt::AttemptView,
+    model::{
+        CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView, EventView,
+        PublishRequest, PublishedView, UpdateEndpointRequest,
+    },
+};
 use super::{Tag, in_range, page};
 use crate::{
     extract::{ClientOrigin, Json, Permit},
