@@ -41,6 +41,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result
     let mut cleaned: Option<Instant> = None;
     let mut counted = Instant::now();
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        tell_overdue(&context).await;
         if let Err(error) = sweep(&context).await {
             tracing::warn!(%error, "sweeping failed");
         }
@@ -68,9 +69,17 @@ async fn write_usage(context: &Context) {
     }
 }
 
+/// A figure that cannot be told keeps nothing from being swept.
+async fn tell_overdue(context: &Context) {
+    match webhook::work::overdue(context).await {
+        Ok(overdue) => {
+            gauge!("latchkey_deliveries_overdue_seconds").set(overdue.unwrap_or_default().as_secs_f64());
+        }
+        Err(error) => tracing::warn!(%error, "how long deliveries are overdue is unknown"),
+    }
+}
+
 async fn sweep(context: &Context) -> Result<(), DbErr> {
-    let overdue = webhook::work::overdue(context).await?;
-    gauge!("latchkey_deliveries_overdue_seconds").set(overdue.unwrap_or_default().as_secs_f64());
     // While Redis is away rows stay as they are, and are found again within a sweep of its return.
     let Some([mut fresh, mut retry, mut mails]) = rooms(context).await else {
         return Ok(());

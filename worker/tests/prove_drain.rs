@@ -108,7 +108,7 @@ async fn used(world: &World, worker: &RealProcess) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_backlog_is_drained_at_half_the_speed_of_a_bare_client() {
+async fn a_backlog_is_drained_and_told_beside_a_bare_client() {
     let count = Prove::size(2_000, 100_000);
     let world = World::with(&[("log.level", "warn"), ("worker.sweep_interval", "1")]).await;
     let receiver = Counting::default();

@@ -29,7 +29,7 @@ use crate::{
     entity::ErrorClass,
     error::Internal,
     id::{self, DeliveryId, EndpointId, EventId, TenantId},
-    postgres::CrossTenant,
+    postgres::{CrossTenant, Tx},
 };
 
 /// The word in `attempts.outcome` for a call that the endpoint took.
@@ -390,6 +390,17 @@ pub async fn note_endpoints(
     tx.commit().await
 }
 
+/// A transaction that walks the index of what is due, and that alone.
+///
+/// Plans are kept while days begin and grow: what is right for one that is empty must be right for one that is not. And
+/// should the database crash, what was queued is found once more: nothing has to wait for the disk.
+async fn walk(context: &Context) -> Result<Tx, DbErr> {
+    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+    tx.execute_unprepared("SET LOCAL enable_seqscan = off; SET LOCAL synchronous_commit = off")
+        .await?;
+    Ok(tx)
+}
+
 #[derive(FromQueryResult)]
 struct Oldest {
     next_attempt_at: DateTime<Utc>,
@@ -402,7 +413,7 @@ struct Oldest {
 /// When the database does not answer.
 pub async fn overdue(context: &Context) -> Result<Option<Duration>, DbErr> {
     let now = context.clock.now();
-    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+    let tx = walk(context).await?;
     let oldest = Oldest::find_by_statement(raw_sql!(
         Postgres,
         "SELECT next_attempt_at FROM deliveries WHERE state = 'pending' AND next_attempt_at <= {now}
@@ -434,11 +445,7 @@ pub async fn sweep(context: &Context, fresh: bool, retries: bool, limit: usize) 
         now + context.config.worker.queue_grace,
         i64::try_from(limit).unwrap_or(i64::MAX),
     );
-    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
-    // The plan is kept while days begin and grow: what is right for one that is empty must be right for one that is not.
-    // And should the database crash, what was queued is found once more: nothing has to wait for the disk.
-    tx.execute_unprepared("SET LOCAL enable_seqscan = off; SET LOCAL synchronous_commit = off")
-        .await?;
+    let tx = walk(context).await?;
     let due = Due::find_by_statement(raw_sql!(
         Postgres,
         "WITH due AS MATERIALIZED (

@@ -211,8 +211,7 @@ fn failure(error: reqwest::Error) -> Failure {
         Some(io::ErrorKind::InvalidData) if error.is_connect() => ErrorClass::Tls,
         _ if error.is_connect() => ErrorClass::Connect,
         Some(_) => ErrorClass::ConnectionClosed,
-        _ if is_cut_off(&error) => ErrorClass::ConnectionClosed,
-        _ => ErrorClass::InvalidResponse,
+        None => of_exchange(&error),
     };
     let detail = causes(&error)
         .map(ToString::to_string)
@@ -221,11 +220,15 @@ fn failure(error: reqwest::Error) -> Failure {
     Failure { class, detail }
 }
 
-/// Whether the connection ended amid the answer, or before it.
-fn is_cut_off(error: &reqwest::Error) -> bool {
-    causes(error)
-        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
-        .any(|cause| cause.is_incomplete_message() || cause.is_closed() || cause.is_canceled())
+/// What went wrong between the request and the answer; a request that was never made has no such cause.
+fn of_exchange(error: &reqwest::Error) -> ErrorClass {
+    match causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
+        Some(cause) if cause.is_parse() => ErrorClass::InvalidResponse,
+        Some(cause) if cause.is_incomplete_message() || cause.is_closed() || cause.is_canceled() => {
+            ErrorClass::ConnectionClosed
+        }
+        _ => ErrorClass::Other,
+    }
 }
 
 /// The error and what lies below it. An `io::Error` passes over the error it wraps when asked for its source, and the
