@@ -1,6 +1,6 @@
 //! All routes together, in their wrapper.
 
-use latchkey_shared::auth::Auth;
+use latchkey_shared::{auth::Auth, webhook::Publisher};
 use poem::{Endpoint, EndpointExt, Response, Route, get, handler, http::header, web::Data};
 
 use crate::{
@@ -29,7 +29,8 @@ pub fn app(auth: Auth, draining: Draining) -> Result<impl Endpoint, serde_json::
         .nest("/docs", docs::routes())
         .data(Document(document.leak()));
     let dns = Dns::new(&auth.context.config.tenancy);
-    let routes = routes.data(draining).data(dns);
+    let publisher = Publisher::new(&auth.context);
+    let routes = routes.data(draining).data(dns).data(publisher);
     let routes = routes.around(repeat).around(around);
     Ok(routes.data(allowed).data(repeatable).data(auth))
 }

@@ -134,6 +134,7 @@ const DOORS: &[(&str, Door)] = &[
     ("listDeliveries", Takes("webhooks:read")),
     ("getDelivery", Takes("webhooks:read")),
     ("listDeliveryAttempts", Takes("webhooks:read")),
+    ("listEndpointAttempts", Takes("webhooks:read")),
     ("listWebhookEndpoints", Takes("webhooks:read")),
     ("createWebhookEndpoint", Takes("webhooks:write")),
     ("deleteWebhookEndpoint", Takes("webhooks:write")),

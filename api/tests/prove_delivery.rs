@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use latchkey_testing::{Prove, RealProcess, Received, Receiver, TestBed};
+use latchkey_testing::{Counting, Prove, RealProcess, Received, Receiver, TestBed};
 use reqwest::Client;
 use serde_json::json;
 
@@ -308,4 +308,53 @@ async fn an_event_reaches_its_receiver_within_milliseconds() {
         assert!(p99 < Duration::from_millis(50), "p99 {p99:?}");
     }
     assert_no_error_in(&worker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_arrive_as_fast_as_they_are_published() {
+    let count = Prove::size(500, 50_000);
+    let world = World::new(&[]).await;
+    let receiver = Counting::default();
+    let endpoint = json!({ "url": receiver.serve(), "event_types": ["parcel.moved"] });
+    world
+        .helper
+        .post_as(&world.token, "/v1/webhooks/endpoints", endpoint)
+        .await
+        .expect(201);
+    let worker = RealProcess::worker(&world.bed).await;
+    let body = json!({ "type": "parcel.moved", "payload": { "to": "Lisbon", "weight_grams": 1_250 } });
+    let request = world
+        .client
+        .post(format!("{}/v1/webhooks/events", world.api.base_url))
+        .bearer_auth(&world.token)
+        .json(&body);
+    let started = Instant::now();
+    let publishing = stream::iter(0..count).map(|_| async {
+        let answer = request.try_clone().unwrap().send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+    });
+    publishing.buffer_unordered(64).collect::<()>().await;
+    let published = started.elapsed();
+    while receiver.count() < count {
+        assert!(
+            started.elapsed() < Duration::from_mins(5),
+            "{} arrived",
+            receiver.count()
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let arrived = started.elapsed();
+    settled(&world, count).await;
+    #[expect(clippy::cast_precision_loss, reason = "a few ten thousand")]
+    let rate = count as f64 / arrived.as_secs_f64();
+    println!(
+        "{count} events from 64 callers: the last was accepted after {published:.2?} and arrived after {arrived:.2?}; \
+         {rate:.0}/s from the request to the receiver"
+    );
+    assert_eq!(receiver.count(), count, "an event arrived twice");
+    if Prove::is_full() {
+        assert!(rate >= 2_500.0, "{rate:.0}/s");
+    }
+    assert_no_error_in(&worker);
+    assert_no_error_in(&world.api);
 }

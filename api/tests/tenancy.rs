@@ -137,6 +137,7 @@ async fn s25_another_tenants_ids_answer_as_absent_ones() {
     let delivery = text(&deliveries["data"][0], "id");
     let paths = [
         format!("/v1/webhooks/endpoints/{endpoint}"),
+        format!("/v1/webhooks/endpoints/{endpoint}/attempts"),
         format!("/v1/webhooks/events/{}", text(&event, "event_id")),
         format!("/v1/webhooks/deliveries/{delivery}"),
         format!("/v1/webhooks/deliveries/{delivery}/attempts"),

@@ -1,9 +1,12 @@
 //! Endpoints, events and deliveries as a tenant sees them. What is sent is the worker's to prove.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
-use latchkey_testing::TestBed;
+use latchkey_testing::{Answer, RealProcess, Receiver, TestBed};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::support::{Api, text};
 
@@ -123,6 +126,68 @@ async fn an_event_becomes_one_delivery_for_each_endpoint_that_takes_it() {
         assert!(delivery["next_attempt_at"].is_string());
         let attempts = format!("/v1/webhooks/deliveries/{}/attempts", text(delivery, "id"));
         assert_eq!(api.get_as(&owner, &attempts).await.expect(200)["data"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn attempts_at_an_endpoint_are_found_by_what_became_of_them() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let owner = owner(&api).await;
+    let (flapping, steady) = (Receiver::start().await, Receiver::start().await);
+    flapping.answer([Answer::status(200), Answer::status(500), Answer::status(200)]);
+    let mut endpoints = Vec::new();
+    for receiver in [&flapping, &steady] {
+        let endpoint = json!({ "url": receiver.url("/") });
+        let made = api
+            .post_as(&owner, "/v1/webhooks/endpoints", endpoint)
+            .await
+            .expect(201);
+        endpoints.push(text(&made["endpoint"], "id"));
+    }
+    let _worker = RealProcess::worker(&bed).await;
+    for _ in 0..3 {
+        let event = json!({ "type": "invoice.paid", "payload": {} });
+        api.post_as(&owner, "/v1/webhooks/events", event)
+            .await
+            .expect(202);
+        flapping.next().await;
+    }
+    let list = async |endpoint: &str, filter: &str| {
+        let path = format!("/v1/webhooks/endpoints/{endpoint}/attempts?{filter}");
+        let answer = api.get_as(&owner, &path).await.expect(200);
+        answer["data"].as_array().unwrap().clone()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while list(&endpoints[0], "").await.len() < 3 || list(&endpoints[1], "").await.len() < 3 {
+        assert!(Instant::now() < deadline, "attempts are yet to be written");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let statuses = |attempts: &[Value]| {
+        attempts
+            .iter()
+            .map(|one| one["status"].clone())
+            .collect::<Vec<_>>()
+    };
+    // The newest first; retries come minutes later.
+    assert_eq!(statuses(&list(&endpoints[0], "").await), [200, 500, 200]);
+    let tomorrow = (bed.context.clock.now() + TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ");
+    for (filter, found) in [
+        ("outcome=failed".to_owned(), vec![500]),
+        ("outcome=succeeded".to_owned(), vec![200, 200]),
+        ("error_class=http_status".to_owned(), vec![500]),
+        ("error_class=timeout".to_owned(), vec![]),
+        (format!("since={tomorrow}"), vec![]),
+        (format!("outcome=failed&until={tomorrow}"), vec![500]),
+        ("limit=1".to_owned(), vec![200]),
+    ] {
+        assert_eq!(statuses(&list(&endpoints[0], &filter).await), found, "{filter}");
+    }
+    assert_eq!(statuses(&list(&endpoints[1], "").await), [204, 204, 204]);
+    for filter in ["outcome=perhaps", "error_class=gremlins", "since=yesterday"] {
+        let path = format!("/v1/webhooks/endpoints/{}/attempts?{filter}", endpoints[0]);
+        let answer = api.get_as(&owner, &path).await;
+        assert_eq!(answer.status, 400, "{filter}: {answer:?}");
     }
 }
 

@@ -3,10 +3,10 @@
 //! A [`Change`] is a transaction together with what has to follow its commit: jobs to queue and signals to
 //! send. Dropped without [`Change::commit`], nothing of it has happened.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbErr, raw_sql};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
 use uuid::Uuid;
 
 use crate::{
@@ -216,7 +216,10 @@ impl Change<'_> {
     /// When the commit fails; then nothing has happened.
     pub async fn commit(self) -> Result<(), DbErr> {
         if let Some(claim) = &self.origin.claim {
-            use_claim(&self.tx, claim).await?;
+            let used = use_claims(&self.tx, &[claim]).await?;
+            if !used.contains(&claim.id) {
+                return Err(DbErr::RecordNotUpdated);
+            }
         }
         self.tx.commit().await?;
         self.context
@@ -234,18 +237,27 @@ impl Change<'_> {
     }
 }
 
-/// Notes in the very transaction that the request was carried out. Fails where another attempt has taken over.
-async fn use_claim(tx: &Tx, claim: &Claim) -> Result<(), DbErr> {
-    let (tenant, key, id) = (claim.tenant, claim.key.to_vec(), claim.id);
-    let used = tx
-        .execute_raw(raw_sql!(
-            Postgres,
-            "UPDATE idempotency_keys SET committed = true
-             WHERE tenant_id = {tenant} AND key = {key} AND claim = {id}"
-        ))
-        .await?;
-    if used.rows_affected() == 0 {
-        return Err(DbErr::RecordNotUpdated);
+/// Notes in the very transaction that requests are carried out, and says under which of the claims they may be: where
+/// another attempt has taken over, this one must not be.
+pub(crate) async fn use_claims(tx: &Tx, claims: &[&Claim]) -> Result<HashSet<Uuid>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Used {
+        claim: Uuid,
     }
-    Ok(())
+    if claims.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let tenants: Vec<Uuid> = claims.iter().map(|claim| claim.tenant.0).collect();
+    let keys: Vec<Vec<u8>> = claims.iter().map(|claim| claim.key.to_vec()).collect();
+    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.id).collect();
+    let used = Used::find_by_statement(raw_sql!(
+        Postgres,
+        "UPDATE idempotency_keys k SET committed = true
+         FROM unnest({tenants}::uuid[], {keys}::bytea[], {ids}::uuid[]) AS c (tenant_id, key, claim)
+         WHERE k.tenant_id = c.tenant_id AND k.key = c.key AND k.claim = c.claim
+         RETURNING k.claim"
+    ))
+    .all(tx)
+    .await?;
+    Ok(used.into_iter().map(|used| used.claim).collect())
 }

@@ -1,5 +1,7 @@
 //! What went wrong that no caller can mend.
 
+use std::sync::Arc;
+
 use sea_orm::DbErr;
 
 use crate::crypto::{password::HashError, seal::SealBroken};
@@ -26,6 +28,15 @@ impl Internal {
     /// A dependency that does not answer.
     pub fn unavailable(source: impl Into<Source>) -> Self {
         Self::Unavailable(source.into())
+    }
+
+    /// A failure that others hear of as well.
+    #[must_use]
+    pub fn shared(error: Arc<Self>) -> Self {
+        match *error {
+            Self::Unavailable(_) => Self::unavailable(error),
+            Self::Fault(_) => Self::fault(error),
+        }
     }
 }
 

@@ -7,15 +7,16 @@ use latchkey_shared::{
     context::Context,
     entity::{TenantStatus, tenant},
     id::{TenantId, UserId},
+    idempotency::{self, Begun},
     outbox::{self, Payload, event::UserRegistered},
     page::PageRequest,
-    permission::{Authorized, Permission},
+    permission::{Authorized, EventsPublish, Permission},
     postgres::CrossTenant,
     principal::{Actor, Origin, Principal, Subject},
     version::Version,
     webhook::{
         self, DeliveryFilter, Endpoint, EndpointPatch, EventFilter, HeaderFault, Headers, NewEndpoint,
-        UrlFault, WebhookError,
+        Publisher, UrlFault, WebhookError,
     },
 };
 use latchkey_testing::TestBed;
@@ -90,14 +91,9 @@ async fn publish(
     name: &str,
 ) -> Result<latchkey_shared::id::EventId, WebhookError> {
     let payload = Map::from_iter([("number".to_owned(), json!(1))]);
-    webhook::publish_event(
-        context,
-        &proof(context, tenant),
-        &Origin::default(),
-        name,
-        &payload,
-    )
-    .await
+    Publisher::new(context)
+        .publish(&proof(context, tenant), &Origin::default(), name, &payload)
+        .await
 }
 
 async fn count(context: &Context, select: &str) -> i64 {
@@ -290,7 +286,8 @@ async fn what_is_not_valid_is_named() {
     }
     let large = Map::from_iter([("text".to_owned(), Value::String("x".repeat(webhook::MAX_PAYLOAD)))]);
     let origin = Origin::default();
-    let error = webhook::publish_event(context, &proof(context, tenant), &origin, "a.b", &large)
+    let error = Publisher::new(context)
+        .publish(&proof(context, tenant), &origin, "a.b", &large)
         .await
         .unwrap_err();
     assert!(matches!(error, WebhookError::PayloadTooLarge(_)));
@@ -381,4 +378,71 @@ async fn a_list_is_read_page_by_page_newest_first() {
     made.sort();
     made.reverse();
     assert_eq!(read, made);
+}
+
+#[tokio::test]
+async fn what_is_published_at_once_is_written_together_each_under_its_own_id() {
+    let bed = TestBed::new().await;
+    let context = &bed.context;
+    let tenant = add_tenant(context, "acme").await;
+    create(context, tenant).await;
+    let publisher = Publisher::new(context);
+    let proof = proof(context, tenant);
+    let origin = Origin::default();
+    let publish = async |number: usize| {
+        let payload = Map::from_iter([("number".to_owned(), json!(number))]);
+        let event_type = ["order.placed", "order.paid", "order.sent"][number % 3];
+        publisher
+            .publish(&proof, &origin, event_type, &payload)
+            .await
+            .unwrap()
+    };
+    let events = join_all((0..200).map(publish)).await;
+    for (number, event) in events.into_iter().enumerate() {
+        let event = webhook::get_event(context, &self::proof(context, tenant), event)
+            .await
+            .unwrap();
+        assert_eq!(event.payload["number"], json!(number));
+        assert_eq!(
+            event.event_type,
+            ["order.placed", "order.paid", "order.sent"][number % 3]
+        );
+    }
+    assert_eq!(count(context, "SELECT count(*) FROM events").await, 200);
+    // The endpoint takes the first of the three types.
+    assert_eq!(count(context, "SELECT count(*) FROM deliveries").await, 67);
+    // Rows bear the number of the transaction that wrote them.
+    let transactions = count(context, "SELECT count(DISTINCT xmin::text) FROM events").await;
+    assert!(transactions <= 20, "200 events took {transactions} transactions");
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_taken_over_publishes_nothing_and_fails_nobody_beside_it() {
+    let bed = TestBed::new().await;
+    let context = &bed.context;
+    let tenant = add_tenant(context, "acme").await;
+    let publisher = Publisher::new(context);
+    let proof: Authorized<EventsPublish> = proof(context, tenant);
+    let claim = async |key: &str| {
+        let begun = idempotency::begin(context, proof.principal(), key, &[b"an event"]).await;
+        let Ok(Begun::New(claim)) = begun else {
+            panic!("the key is new")
+        };
+        claim
+    };
+    let (held, mut taken_over) = (claim("a").await, claim("b").await);
+    taken_over.id = context.uuid(context.clock.now());
+    let origins = [Some(held), Some(taken_over), None].map(|claim| Origin {
+        claim,
+        ..Origin::default()
+    });
+    let payload = Map::new();
+    let published = origins
+        .iter()
+        .map(|origin| publisher.publish(&proof, origin, "order.placed", &payload));
+    let published: Vec<bool> = join_all(published).await.iter().map(Result::is_ok).collect();
+    assert_eq!(published, [true, false, true]);
+    assert_eq!(count(context, "SELECT count(*) FROM events").await, 2);
+    let committed = "SELECT count(*) FROM idempotency_keys WHERE committed";
+    assert_eq!(count(context, committed).await, 1);
 }

@@ -1,16 +1,9 @@
 //! How fast one worker works off a backlog, beside what a bare client could do, and what a delivery costs.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use latchkey_testing::{Prove, RealProcess};
-use poem::{Endpoint, Request, Server, http::StatusCode, listener::TcpAcceptor};
+use latchkey_testing::{Counting, Prove, RealProcess};
 use sea_orm::ConnectionTrait;
 use tokio::time::sleep;
 
@@ -25,34 +18,6 @@ const AT_ONCE: usize = 128;
 const MADE_AT_ONCE: usize = 100_000;
 const MOST_MEMORY: u64 = 100 * 1024 * 1024;
 const PENDING: &str = "SELECT count(*) FROM deliveries WHERE state = 'pending'";
-
-/// A receiver that only counts, so that as much as can be of the machine is left to who calls it.
-#[derive(Clone, Default)]
-struct Counting(Arc<AtomicUsize>);
-
-impl Endpoint for Counting {
-    type Output = StatusCode;
-
-    async fn call(&self, mut request: Request) -> poem::Result<StatusCode> {
-        request.take_body().into_bytes().await?;
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(StatusCode::NO_CONTENT)
-    }
-}
-
-impl Counting {
-    fn serve(&self) -> String {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        listener.set_nonblocking(true).unwrap();
-        tokio::spawn(Server::new_with_acceptor(TcpAcceptor::from_std(listener).unwrap()).run(self.clone()));
-        url
-    }
-
-    fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Calls a second of a client that does nothing else.
 async fn bare(url: &str, count: usize) -> f64 {

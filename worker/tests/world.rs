@@ -13,7 +13,7 @@ use latchkey_shared::{
     principal::{Origin, Principal, Subject},
     queue::{self, Lane},
     version::Version,
-    webhook::{self, Attempt, CreatedEndpoint, Delivery, DeliveryFilter, NewEndpoint},
+    webhook::{self, Attempt, CreatedEndpoint, Delivery, DeliveryFilter, NewEndpoint, Publisher},
 };
 use latchkey_testing::TestBed;
 use latchkey_worker::{Lookup, SystemLookup, WorkerError};
@@ -29,6 +29,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     pub(crate) bed: TestBed,
     pub(crate) tenant: TenantId,
+    publisher: Publisher,
 }
 
 impl World {
@@ -39,7 +40,12 @@ impl World {
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let bed = TestBed::with(settings).await;
         let tenant = add_tenant(&bed.context, "acme").await;
-        Self { bed, tenant }
+        let publisher = Publisher::new(&bed.context);
+        Self {
+            bed,
+            tenant,
+            publisher,
+        }
     }
 
     /// Turns to another tenant of the same platform, which it makes.
@@ -88,15 +94,10 @@ impl World {
     }
 
     async fn publish_object(&self, event_type: &str, payload: &Map<String, Value>) -> EventId {
-        webhook::publish_event(
-            self.context(),
-            &self.proof(),
-            &Origin::default(),
-            event_type,
-            payload,
-        )
-        .await
-        .unwrap()
+        self.publisher
+            .publish(&self.proof(), &Origin::default(), event_type, payload)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn publish_many(&self, count: usize) -> BTreeSet<String> {

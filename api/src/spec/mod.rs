@@ -28,7 +28,7 @@ use crate::routes::{
     tenants::TenantsApi,
     tokens::TokensApi,
     users::UsersApi,
-    webhooks::{EventTypesApi, WebhookActionsApi, WebhooksApi},
+    webhooks::{AttemptsApi, EventTypesApi, WebhookActionsApi, WebhooksApi},
 };
 
 type Apis = (
@@ -38,7 +38,7 @@ type Apis = (
     (TenantApi, TenantDomainsApi),
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
-    (WebhooksApi, WebhookActionsApi, EventTypesApi),
+    (WebhooksApi, WebhookActionsApi, AttemptsApi, EventTypesApi),
     AuditApi,
     HealthApi,
 );
@@ -50,7 +50,7 @@ const APIS: Apis = (
     (TenantApi, TenantDomainsApi),
     (ServiceAccountsApi, ApiKeysApi),
     TokensApi,
-    (WebhooksApi, WebhookActionsApi, EventTypesApi),
+    (WebhooksApi, WebhookActionsApi, AttemptsApi, EventTypesApi),
     AuditApi,
     HealthApi,
 );

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use super::ErrorClass;
-use crate::id::{AttemptId, DeliveryId, TenantId};
+use crate::id::{AttemptId, DeliveryId, EndpointId, TenantId};
 
 /// One call of an endpoint and what came of it.
 #[sea_orm::model]
@@ -19,6 +19,8 @@ pub struct Model {
     /// The delivery.
     #[sea_orm(primary_key, auto_increment = false)]
     pub delivery_id: DeliveryId,
+    /// The endpoint that was called; of early attempts it is not known.
+    pub endpoint_id: Option<EndpointId>,
     /// Counts from 1.
     pub number: i32,
     /// When the call began.

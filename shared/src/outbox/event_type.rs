@@ -77,7 +77,7 @@ event_types! {
 pub struct InvalidEventType;
 
 /// The name of a type that a tenant publishes, known to be one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OwnEventType(String);
 
 impl OwnEventType {

@@ -41,6 +41,8 @@ use crate::{
 
 /// With more endpoints than that, an event's deliveries are not written in its own transaction.
 pub const AT_ONCE: i64 = 200;
+/// Nor are those of events that are written together, where they come to more than that.
+const ROWS_AT_ONCE: i64 = 2_000;
 
 /// The text that is stored, signed and sent.
 #[derive(Serialize, JsonSchema)]
@@ -68,7 +70,10 @@ pub async fn emit<P: Payload>(
     data: &P,
 ) -> Result<EventId, Internal> {
     count(change, P::TYPE, 1);
-    write(change, P::TYPE.as_str(), about, data).await
+    let name = P::TYPE.as_str();
+    let (event, body) = prepare(change, name, data)?;
+    write_each(change, name, About::One(about), vec![(event, body)]).await?;
+    Ok(event)
 }
 
 /// As [`emit`], of many events of one type about one user, in one statement.
@@ -82,10 +87,7 @@ pub async fn emit_each<P: Payload>(
 ) -> Result<(), Internal> {
     count(change, P::TYPE, data.len());
     let name = P::TYPE.as_str();
-    let events = data
-        .iter()
-        .map(|data| prepare(change, name, data))
-        .collect::<Result<Vec<_>, _>>()?;
+    let events = prepare_each(change, name, data)?;
     write_each(change, name, About::One(about), events).await
 }
 
@@ -98,24 +100,25 @@ pub async fn emit_about_each<P: Payload>(
     data: &[(UserId, P)],
 ) -> Result<(), Internal> {
     let name = P::TYPE.as_str();
-    let events = data
-        .iter()
-        .map(|(_, data)| prepare(change, name, data))
-        .collect::<Result<Vec<_>, _>>()?;
+    let events = prepare_each(change, name, data.iter().map(|(_, data)| data))?;
     let users = data.iter().map(|(user, _)| user.0).collect();
     write_each(change, name, About::Each(users), events).await
 }
 
-/// Writes an event of a type of the tenant's own, as [`emit`] does.
+/// Writes events of a type of the tenant's own, as [`emit_each`] does; their ids, in the order of their data.
 ///
 /// # Errors
 /// As [`emit`].
 pub async fn emit_own(
     change: &mut Change<'_>,
     event_type: &OwnEventType,
-    data: &impl Serialize,
-) -> Result<EventId, Internal> {
-    write(change, event_type.as_str(), None, data).await
+    data: &[impl Serialize],
+) -> Result<Vec<EventId>, Internal> {
+    let name = event_type.as_str();
+    let events = prepare_each(change, name, data)?;
+    let ids = events.iter().map(|(id, _)| *id).collect();
+    write_each(change, name, About::One(None), events).await?;
+    Ok(ids)
 }
 
 /// What some events say of the tenant's usage.
@@ -125,17 +128,6 @@ fn count(change: &mut Change<'_>, event_type: EventType, times: usize) {
         EventType::UserRegistered => change.count(Counter::Registrations, times),
         _ => {}
     }
-}
-
-async fn write(
-    change: &mut Change<'_>,
-    name: &str,
-    about: Option<UserId>,
-    data: &impl Serialize,
-) -> Result<EventId, Internal> {
-    let (event, body) = prepare(change, name, data)?;
-    write_each(change, name, About::One(about), vec![(event, body)]).await?;
-    Ok(event)
 }
 
 /// The event's id and the text that receivers get.
@@ -152,6 +144,16 @@ fn prepare(
     };
     let id = EventId(change.context.uuid(change.now));
     Ok((id, serde_json::to_string(&body)?))
+}
+
+fn prepare_each(
+    change: &Change<'_>,
+    name: &str,
+    data: impl IntoIterator<Item = impl Serialize>,
+) -> Result<Vec<(EventId, String)>, serde_json::Error> {
+    data.into_iter()
+        .map(|data| prepare(change, name, &data))
+        .collect()
 }
 
 /// Whose data events hold.
@@ -174,6 +176,7 @@ async fn write_each(
     events: Vec<(EventId, String)>,
 ) -> Result<(), Internal> {
     change.count(Counter::Events, events.len());
+    let many = i64::try_from(events.len()).map_err(Internal::fault)?;
     let (tenant, now, asked) = (change.tenant, change.now, asked_by(name));
     // `unnest` fills the shorter list up with nulls.
     let (user, users) = match about {
@@ -186,7 +189,9 @@ async fn write_each(
     let deliveries = Written::find_by_statement(raw_sql!(
         Postgres,
         "WITH wanting AS MATERIALIZED (
-             SELECT array_agg(p.id ORDER BY p.id) AS ids, count(*) AS many FROM webhook_endpoints p
+             SELECT array_agg(p.id ORDER BY p.id) AS ids,
+                    count(*) > {AT_ONCE} OR count(*) * {many} > {ROWS_AT_ONCE} AS later
+             FROM webhook_endpoints p
              WHERE p.tenant_id = {tenant} AND p.enabled
                AND (cardinality(p.event_types) = 0 OR p.event_types && {asked}::text[])),
          written AS (
@@ -199,12 +204,12 @@ async fn write_each(
              SELECT latchkey_uuid_beside(e.first), {tenant}, e.ids, {name}, w.ids, {now}, {now}
              FROM wanting w,
                   (SELECT array_agg(id) AS ids, (array_agg(id))[1] AS first FROM written) e
-             WHERE w.many > {AT_ONCE} AND e.first IS NOT NULL)
+             WHERE w.later AND e.first IS NOT NULL)
          INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state,
                                  next_attempt_at, sweep_at, created_at)
          SELECT latchkey_uuid_beside(e.id), {tenant}, e.id, p.id, {name}, 'pending', {now}, {sweep_at}, {now}
          FROM written e CROSS JOIN wanting w CROSS JOIN unnest(w.ids) AS p (id)
-         WHERE w.many <= {AT_ONCE}
+         WHERE NOT w.later
          RETURNING id"
     ))
     .all(&change.tx)

@@ -349,7 +349,7 @@ pub const TABLES: &[Table] = &[
              the event.",
         ),
         columns: &[
-            (Reference, &["id", "tenant_id", "delivery_id"]),
+            (Reference, &["id", "tenant_id", "delivery_id", "endpoint_id"]),
             (
                 Operational,
                 &[

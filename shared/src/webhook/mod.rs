@@ -15,6 +15,7 @@ mod field;
 pub mod header;
 mod health;
 mod model;
+mod publish;
 pub mod recover;
 mod redeliver;
 pub mod retry;
@@ -35,9 +36,10 @@ pub use self::{
     header::{HeaderFault, Headers},
     health::{Health, get_health},
     model::{
-        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, EventFilter,
-        Metadata, NewEndpoint,
+        Attempt, AttemptFilter, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event,
+        EventFilter, Metadata, NewEndpoint,
     },
+    publish::{MAX_PAYLOAD, Publisher},
     recover::recover,
     redeliver::{redeliver, send_test},
     rotate::{MAX_OVERLAP, MAX_SECRETS, rotate_secret},

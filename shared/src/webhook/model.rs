@@ -273,6 +273,19 @@ pub struct DeliveryFilter {
     pub until: Option<DateTime<Utc>>,
 }
 
+/// Which of an endpoint's attempts a list holds.
+#[derive(Clone, Debug, Default)]
+pub struct AttemptFilter {
+    /// Whether the endpoint took the event.
+    pub succeeded: Option<bool>,
+    /// Of one kind of failure.
+    pub error_class: Option<ErrorClass>,
+    /// Begun then or later.
+    pub since: Option<DateTime<Utc>>,
+    /// Begun earlier than that.
+    pub until: Option<DateTime<Utc>>,
+}
+
 /// One call of an endpoint and what came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
@@ -308,6 +321,7 @@ impl From<attempt::Model> for Attempt {
             id,
             tenant_id: _,
             delivery_id,
+            endpoint_id: _,
             number,
             started_at,
             duration_ms,

@@ -1,15 +1,15 @@
 //! The verbs of webhooks. Each takes the proof that its caller may.
 
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     error::WebhookError,
     field::{checked_description, checked_event_types, checked_metadata, columns},
     header::{self, Headers},
     model::{
-        Attempt, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event, EventFilter,
-        NewEndpoint,
+        Attempt, AttemptFilter, CreatedEndpoint, Delivery, DeliveryFilter, Endpoint, EndpointPatch, Event,
+        EventFilter, NewEndpoint,
     },
     rotate,
     signature::SigningSecret,
@@ -22,14 +22,11 @@ use crate::{
     entity::{Offence, webhook_endpoint},
     error::Internal,
     id::{DeliveryId, EndpointId, EventId},
-    outbox::{self, OwnEventType, event},
+    outbox::{self, event},
     page::{Page, PageRequest},
-    permission::{Authorized, EventsPublish, WebhooksRead, WebhooksWrite},
+    permission::{Authorized, WebhooksRead, WebhooksWrite},
     principal::Origin,
 };
-
-/// The largest payload of an event, in bytes of JSON.
-pub const MAX_PAYLOAD: usize = 256 * 1024;
 
 type Result<T> = std::result::Result<T, WebhookError>;
 
@@ -258,31 +255,6 @@ pub(crate) async fn disable_failing(
     Ok(true)
 }
 
-/// Publishes an event of the tenant's own.
-///
-/// # Errors
-/// When the type is not valid or one of ours, or the payload too large.
-pub async fn publish_event(
-    context: &Context,
-    caller: &Authorized<EventsPublish>,
-    origin: &Origin,
-    event_type: &str,
-    payload: &Map<String, Value>,
-) -> Result<EventId> {
-    let name = OwnEventType::parse(event_type).map_err(|_| WebhookError::InvalidEventType {
-        name: event_type.to_owned(),
-    })?;
-    if serde_json::to_string(payload)?.len() > MAX_PAYLOAD {
-        return Err(WebhookError::PayloadTooLarge(MAX_PAYLOAD));
-    }
-    let mut change = context
-        .change(caller.principal().tenant, caller.actor(), origin)
-        .await?;
-    let event = outbox::emit_own(&mut change, &name, payload).await?;
-    change.commit().await?;
-    Ok(event)
-}
-
 /// The tenant's events that pass the filter, newest first.
 ///
 /// # Errors
@@ -369,6 +341,26 @@ pub async fn list_attempts(
         .await?
         .ok_or(WebhookError::NotFound)?;
     let rows = store::attempts(tenant, &tx, delivery, page).await?;
+    Ok(Page::cut(rows, page, |row| row.id.0).map(Attempt::from))
+}
+
+/// An endpoint's calls that pass the filter, newest first.
+///
+/// # Errors
+/// When the tenant has no such endpoint.
+pub async fn list_endpoint_attempts(
+    context: &Context,
+    caller: &Authorized<WebhooksRead>,
+    endpoint: EndpointId,
+    filter: &AttemptFilter,
+    page: PageRequest,
+) -> Result<Page<Attempt>> {
+    let tenant = caller.principal().tenant;
+    let tx = context.postgres.tenant(tenant).await?;
+    store::endpoint(tenant, &tx, endpoint)
+        .await?
+        .ok_or(WebhookError::NotFound)?;
+    let rows = store::attempts_of_endpoint(tenant, &tx, endpoint, filter, page).await?;
     Ok(Page::cut(rows, page, |row| row.id.0).map(Attempt::from))
 }
 

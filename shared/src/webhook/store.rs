@@ -6,7 +6,10 @@ use sea_orm::{
     QueryFilter, QueryOrder, QuerySelect, QueryTrait, raw_sql,
 };
 
-use super::model::{DeliveryFilter, EventFilter};
+use super::{
+    model::{AttemptFilter, DeliveryFilter, EventFilter},
+    work::{FAILED, SUCCEEDED},
+};
 use crate::{
     entity::{attempt, delivery, event, tenant, webhook_endpoint as endpoint},
     id::{DeliveryId, EndpointId, EventId, TenantId, first_id},
@@ -230,6 +233,42 @@ pub(super) async fn attempts(
         .filter(attempt::Column::TenantId.eq(tenant))
         .filter(attempt::Column::DeliveryId.eq(delivery))
         .filter(attempt::Column::Id.lt(page.before_or_max()))
+        .order_by_desc(attempt::Column::Id)
+        .limit(page.fetch().unsigned_abs())
+        .all(tx)
+        .await
+}
+
+pub(super) async fn attempts_of_endpoint(
+    tenant: TenantId,
+    tx: &Tx,
+    endpoint: EndpointId,
+    filter: &AttemptFilter,
+    page: PageRequest,
+) -> Result<Vec<attempt::Model>, DbErr> {
+    let AttemptFilter {
+        succeeded,
+        error_class,
+        since,
+        until,
+    } = filter;
+    let outcome = succeeded.map(|succeeded| if succeeded { SUCCEEDED } else { FAILED });
+    attempt::Entity::find()
+        .filter(attempt::Column::TenantId.eq(tenant))
+        .filter(attempt::Column::EndpointId.eq(endpoint))
+        .filter(attempt::Column::Id.lt(page.before_or_max()))
+        .apply_if(outcome, |query, outcome| {
+            query.filter(attempt::Column::Outcome.eq(outcome))
+        })
+        .apply_if(*error_class, |query, class| {
+            query.filter(attempt::Column::ErrorClass.eq(class))
+        })
+        .filter(span(
+            attempt::Column::Id,
+            attempt::Column::StartedAt,
+            *since,
+            *until,
+        ))
         .order_by_desc(attempt::Column::Id)
         .limit(page.fetch().unsigned_abs())
         .all(tx)

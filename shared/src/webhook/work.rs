@@ -34,7 +34,7 @@ use crate::{
 
 /// The word in `attempts.outcome` for a call that the endpoint took.
 pub const SUCCEEDED: &str = "succeeded";
-const FAILED: &str = "failed";
+pub(super) const FAILED: &str = "failed";
 
 /// Machines' clocks differ. A retry that is found due on one may be claimed on another that is behind by as much.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
@@ -239,7 +239,7 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Inte
                  next_at timestamptz, started_at timestamptz, duration_ms integer, outcome text, status smallint,
                  error_class text, error_detail text, address text, response_headers jsonb, response_body text)),
          held AS (
-             SELECT id FROM deliveries WHERE id = ANY({ids}) AND id BETWEEN {first} AND {last}
+             SELECT id, endpoint_id FROM deliveries WHERE id = ANY({ids}) AND id BETWEEN {first} AND {last}
              ORDER BY id FOR NO KEY UPDATE),
          moved AS (
              UPDATE deliveries d SET
@@ -252,9 +252,9 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Inte
              FROM calls c
              WHERE d.id = ANY(ARRAY(SELECT id FROM held)) AND d.id BETWEEN {first} AND {last} AND d.id = c.delivery_id
                AND d.generation = c.generation AND d.state || '' = 'pending')
-         INSERT INTO attempts (id, tenant_id, delivery_id, number, started_at, duration_ms, outcome, status,
+         INSERT INTO attempts (id, tenant_id, delivery_id, endpoint_id, number, started_at, duration_ms, outcome, status,
                                error_class, error_detail, address, response_headers, response_body)
-         SELECT c.id, c.tenant_id, c.delivery_id, c.number, c.started_at, c.duration_ms, c.outcome, c.status,
+         SELECT c.id, c.tenant_id, c.delivery_id, held.endpoint_id, c.number, c.started_at, c.duration_ms, c.outcome, c.status,
                 c.error_class, c.error_detail, c.address, c.response_headers, c.response_body
          FROM calls c JOIN held ON held.id = c.delivery_id"
     ))

@@ -20,6 +20,7 @@
 
 mod bed;
 mod clock;
+mod counting;
 mod mailbox;
 mod process;
 mod receiver;
@@ -27,6 +28,7 @@ mod template;
 
 pub use bed::{Prove, TestBed, config};
 pub use clock::TestClock;
+pub use counting::Counting;
 pub use mailbox::{Mail, Mailbox};
 pub use process::RealProcess;
 pub use receiver::{Answer, Received, Receiver};

@@ -13,7 +13,7 @@ use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, types::Example};
 use uuid::Uuid;
 
-use super::{attempt::ErrorClassView, model::DeliveryView};
+use super::{attempts::ErrorClassView, model::DeliveryView};
 use crate::{
     extract::{ClientOrigin, Json, Permit},
     problem::{ApiResult, Conflict, Failure, FieldError, Input, NotFound, Permitted, ProblemCode},

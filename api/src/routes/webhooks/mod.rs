@@ -1,7 +1,7 @@
 //! Webhooks: endpoints, events, deliveries and their attempts.
 
 mod actions;
-mod attempt;
+mod attempts;
 mod error;
 mod event_types;
 mod model;
@@ -11,7 +11,7 @@ use latchkey_shared::{
     auth::Auth,
     id::{DeliveryId, EndpointId, EventId},
     permission::{EventsPublish, WebhooksRead, WebhooksWrite},
-    webhook::{self, DeliveryFilter, EventFilter},
+    webhook::{self, DeliveryFilter, EventFilter, Publisher},
 };
 use poem::web::Data;
 use poem_openapi::{
@@ -20,14 +20,11 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-pub use self::{actions::WebhookActionsApi, event_types::EventTypesApi};
-use self::{
-    attempt::AttemptView,
-    model::{
-        CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView, EventView,
-        PublishRequest, PublishedView, UpdateEndpointRequest,
-    },
+use self::model::{
+    CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView, EventView,
+    PublishRequest, PublishedView, UpdateEndpointRequest,
 };
+pub use self::{actions::WebhookActionsApi, attempts::AttemptsApi, event_types::EventTypesApi};
 use super::{Tag, in_range, page};
 use crate::{
     extract::{ClientOrigin, Json, Permit},
@@ -149,13 +146,15 @@ impl WebhooksApi {
     #[oai(path = "/events", method = "post", operation_id = "publishEvent")]
     async fn publish(
         &self,
-        Data(auth): Data<&Auth>,
+        Data(publisher): Data<&Publisher>,
         Permit(caller): Permit<EventsPublish>,
         origin: ClientOrigin,
         body: Json<PublishRequest>,
     ) -> ApiResult<Accepted<PublishedView>, (Permitted, Input)> {
         let PublishRequest { event_type, payload } = body.0;
-        let id = webhook::publish_event(&auth.context, &caller, &origin, &event_type, &payload.0).await?;
+        let id = publisher
+            .publish(&caller, &origin, &event_type, &payload.0)
+            .await?;
         Ok(Accepted(PublishedView { event_id: id.0 }))
     }
 
@@ -264,30 +263,5 @@ impl WebhooksApi {
                 .await?
                 .into(),
         ))
-    }
-
-    /// List the attempts of a delivery
-    ///
-    /// Newest first. Takes `webhooks:read`.
-    #[oai(
-        path = "/deliveries/:id/attempts",
-        method = "get",
-        operation_id = "listDeliveryAttempts"
-    )]
-    async fn list_attempts(
-        &self,
-        Data(auth): Data<&Auth>,
-        Permit(caller): Permit<WebhooksRead>,
-        /// The delivery
-        id: Path<Uuid>,
-        /// Rows of a page
-        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
-        limit: Query<Option<u32>>,
-        /// `next_cursor` of the page before
-        cursor: Query<Option<String>>,
-    ) -> ApiResult<Reply<List<AttemptView>>, (Permitted, Parameters, NotFound)> {
-        let page = page(limit.0, cursor.0.as_deref())?;
-        let attempts = webhook::list_attempts(&auth.context, &caller, DeliveryId(id.0), page).await?;
-        Ok(Reply(List::of(attempts)))
     }
 }
