@@ -7,6 +7,7 @@ use latchkey_shared::{
     clock::SystemClock,
     config::Config,
     context::{Context, OpenError},
+    open_files,
     random::OsRandom,
     signal,
     telemetry::{self, TelemetryError},
@@ -57,6 +58,7 @@ pub enum ServeError {
 /// When something that is needed cannot start.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     telemetry::init_logs(&config.log)?;
+    open_files::raise_limit();
     let metrics = telemetry::init_metrics()?;
     let context = Context::open(config, Arc::new(SystemClock), Arc::new(OsRandom::new())).await?;
     let leaked = range_service(&context.config.passwords)?;

@@ -31,6 +31,7 @@ mod m20261126_000026_erased_events;
 mod m20261126_000027_moving_deliveries;
 mod m20261126_000028_asymmetric_signatures;
 mod m20261126_000029_attempts_of_endpoints;
+mod m20261127_000030_due_by_lane;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000027_moving_deliveries::Migration),
             Box::new(m20261126_000028_asymmetric_signatures::Migration),
             Box::new(m20261126_000029_attempts_of_endpoints::Migration),
+            Box::new(m20261127_000030_due_by_lane::Migration),
         ]
     }
 }

@@ -6,7 +6,7 @@
 //! | layer | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`version`] | pure values and rules |
-//! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] [`usage`] | what the domain stands on |
+//! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`open_files`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] [`usage`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`partition`] [`retention`] [`webhook`] | what follows from a change |
 //! | 4 | [`lockout`] [`rbac`] [`service_account`] [`tenant`] [`user`] | who there is |
@@ -36,6 +36,7 @@ pub mod limit;
 pub mod lockout;
 pub mod mail;
 pub mod mfa;
+pub mod open_files;
 pub mod outbox;
 pub mod page;
 pub mod partition;

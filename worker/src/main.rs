@@ -7,6 +7,7 @@ use latchkey_shared::{
     clock::SystemClock,
     config::{Config, Process},
     context::Context,
+    open_files,
     random::OsRandom,
     telemetry,
 };
@@ -44,6 +45,7 @@ async fn work(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         .or_else(|| std::env::var_os("LATCHKEY_CONFIG").map(PathBuf::from));
     let config = Config::load(Process::Worker, file.as_deref())?;
     telemetry::init_logs(&config.log)?;
+    open_files::raise_limit();
     let metrics = telemetry::init_metrics()?;
 
     let shutdown = stop_on_signal()?;

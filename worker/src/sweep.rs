@@ -12,8 +12,7 @@ use latchkey_shared::{
     error::Internal,
     mail, privacy,
     queue::{self, Depth, Lane},
-    retention,
-    webhook::{self, work::Due},
+    retention, webhook,
 };
 use metrics::{counter, gauge};
 use sea_orm::DbErr;
@@ -81,17 +80,17 @@ async fn tell_overdue(context: &Context) {
 
 async fn sweep(context: &Context) -> Result<(), DbErr> {
     // While Redis is away rows stay as they are, and are found again within a sweep of its return.
-    let Some([mut fresh, mut retry, mut mails]) = rooms(context).await else {
+    let Some([fresh, retry, mut mails]) = rooms(context).await else {
         return Ok(());
     };
-    while fresh > 0 || retry > 0 {
-        let limit = fresh.max(retry).min(DELIVERIES);
-        let due = webhook::work::sweep(context, fresh > 0, retry > 0, limit).await?;
-        let (first, later): (Vec<Due>, Vec<Due>) = due.iter().partition(|due| due.attempts == 0);
-        push(context, Lane::Fresh, first.iter().map(|due| due.id.0), &mut fresh);
-        push(context, Lane::Retry, later.iter().map(|due| due.id.0), &mut retry);
-        if due.len() < limit {
-            break;
+    for (lane, again, mut room) in [(Lane::Fresh, false, fresh), (Lane::Retry, true, retry)] {
+        while room > 0 {
+            let limit = room.min(DELIVERIES);
+            let due = webhook::work::sweep(context, again, limit).await?;
+            push(context, lane, due.iter().copied(), &mut room);
+            if due.len() < limit {
+                break;
+            }
         }
     }
     for _ in 0..RECOVERY_ROUNDS {

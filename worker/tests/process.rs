@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use latchkey_shared::entity::DeliveryState;
+use latchkey_shared::entity::{DeliveryState, ErrorClass};
 use latchkey_testing::{Answer, RealProcess, Receiver};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::{Instant, sleep, timeout},
+};
 
-use crate::world::World;
+use crate::world::{DEADLINE, World};
 
 #[tokio::test]
 async fn s30_a_worker_that_is_killed_amid_a_call_loses_nothing() {
@@ -26,6 +31,72 @@ async fn s30_a_worker_that_is_killed_amid_a_call_loses_nothing() {
     assert_eq!(second.header("webhook-id"), first.header("webhook-id"));
     assert_eq!(world.attempted(1).await.state, DeliveryState::Succeeded);
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn s30_a_worker_that_was_stopped_amid_a_call_writes_over_nobody_and_goes_on() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    receiver.answer([Answer::Silence]);
+    let stopped = RealProcess::worker_with(&world.bed, &[("webhooks.timeout", "1")]).await;
+    let event = world.publish("order.placed", json!({"number": 1})).await;
+    let first = receiver.next().await;
+    stopped.signal("STOP").await;
+
+    let worker = world.worker().await;
+    // Longer than any lease.
+    world.advance(60);
+    let second = receiver.next().await;
+    assert_eq!(
+        (&second.body, second.header("webhook-id")),
+        (&first.body, event.to_string().as_str())
+    );
+    let delivered = world.attempted(1).await;
+    assert_eq!(delivered.state, DeliveryState::Succeeded);
+    worker.stop().await;
+
+    // It finds its call's time to be over, and writes that down beside what the other has done.
+    stopped.signal("CONT").await;
+    let deadline = Instant::now() + DEADLINE;
+    while world.attempts(delivered.id).await.len() < 2 {
+        assert!(Instant::now() < deadline, "{}", stopped.printed());
+        sleep(Duration::from_millis(20)).await;
+    }
+    let late = world.attempts(delivered.id).await;
+    let late = late.iter().find(|attempt| !attempt.succeeded).unwrap();
+    assert_eq!(late.error_class, Some(ErrorClass::Timeout));
+    let [after] = world.deliveries().await.try_into().unwrap();
+    assert_eq!(after, delivered);
+    world.publish("order.placed", json!({"number": 2})).await;
+    assert_eq!(receiver.next().await.json()["data"]["number"], 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_of_no_more_use_is_closed() {
+    let (world, listener) = (
+        World::new().await,
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    );
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    world.endpoint(&url).await;
+    let worker = RealProcess::worker_with(&world.bed, &[("worker.keep_alive", "1")]).await;
+    world.publish("order.placed", json!({})).await;
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut request = [0; 4096];
+    assert!(connection.read(&mut request).await.unwrap() > 0);
+    connection
+        .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+        .await
+        .unwrap();
+    let rest = timeout(Duration::from_secs(10), connection.read_to_end(&mut Vec::new())).await;
+    rest.expect("it is kept").unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", worker.pid())).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .unwrap();
+    let files: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(files[3], files[4], "{files:?}");
 }
 
 #[tokio::test]

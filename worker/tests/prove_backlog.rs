@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use latchkey_shared::entity::DeliveryState;
+use latchkey_shared::{entity::DeliveryState, webhook::work};
 use latchkey_testing::{Prove, Receiver};
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
-use crate::world::World;
+use crate::{prove_retention::owner, world::World};
 
 async fn drains(attempts: i32) {
     let count = Prove::size(2_000, 20_000);
@@ -43,6 +44,46 @@ async fn s31_events_that_gathered_while_no_worker_lived_are_worked_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s31_retries_that_are_due_at_once_are_worked_off() {
     drains(1).await;
+}
+
+/// The median of sweeps for retries, of which there are none.
+async fn empty_sweep(world: &World) -> Duration {
+    let mut took = Vec::new();
+    for _ in 0..41 {
+        let began = Instant::now();
+        assert!(work::sweep(world.context(), true, 100).await.unwrap().is_empty());
+        took.push(began.elapsed());
+    }
+    took.sort();
+    took[20]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_attempts_and_retries_are_found_without_walking_past_each_other() {
+    let count = Prove::size(5_000, 1_000_000);
+    let world = World::new().await;
+    world.endpoint("http://127.0.0.1:9/").await;
+    let alone = empty_sweep(&world).await;
+    for made in (0..count).step_by(100_000) {
+        world.backlog(100_000.min(count - made), 0).await;
+    }
+    owner(&world)
+        .await
+        .execute_unprepared("ANALYZE deliveries")
+        .await
+        .unwrap();
+    let beside = empty_sweep(&world).await;
+    println!("a sweep that finds no retry: {alone:.2?} alone, {beside:.2?} beside {count} first attempts");
+    world.backlog(1, 1).await;
+    let (retries, first) = (
+        work::sweep(world.context(), true, 100).await.unwrap(),
+        work::sweep(world.context(), false, 100).await.unwrap(),
+    );
+    assert_eq!((retries.len(), first.len()), (1, 100));
+    assert!(!first.contains(&retries[0]));
+    if Prove::is_full() {
+        assert!(beside < alone * 3, "{beside:.2?} against {alone:.2?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

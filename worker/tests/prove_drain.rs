@@ -112,23 +112,64 @@ async fn a_backlog_is_drained_and_told_beside_a_bare_client() {
     assert!(most < MOST_MEMORY, "{} MiB", most / 1024 / 1024);
 }
 
-/// What a delivery costs the worker and PostgreSQL while so many of a backlog are worked off.
-async fn cost(world: &World, receiver: &Counting, backlog: usize, drained: usize) -> Duration {
-    for made in (0..backlog).step_by(MADE_AT_ONCE) {
-        world.backlog(MADE_AT_ONCE.min(backlog - made), 0).await;
+/// A database of its own, and where its deliveries go.
+struct Place {
+    name: &'static str,
+    world: World,
+    receiver: Counting,
+    costs: Vec<Duration>,
+}
+
+impl Place {
+    /// With so many deliveries that wait, and days of history with so many deliveries each.
+    async fn new(name: &'static str, waiting: usize, days: i64, deliveries: i64) -> Self {
+        let place = Self {
+            name,
+            world: World::with(&[("log.level", "warn"), ("worker.sweep_interval", "1")]).await,
+            receiver: Counting::default(),
+            costs: Vec::new(),
+        };
+        place.world.endpoint(&place.receiver.serve()).await;
+        for day in 0..days {
+            fill(&place.world, 10 + day, deliveries).await;
+        }
+        place.add(waiting).await;
+        place.tidy("VACUUM (ANALYZE) events, deliveries, attempts").await;
+        place
     }
-    // So that PostgreSQL has no vacuuming of its own to do meanwhile.
-    let vacuum = "VACUUM (ANALYZE) events, deliveries, attempts";
-    owner(world).await.execute_unprepared(vacuum).await.unwrap();
-    let worker = RealProcess::worker(&world.bed).await;
-    // Warm: its connections are made, and its statements are planned.
-    let begin = receiver.count() + drained / 5;
-    wait_for(receiver, begin).await;
-    let (before, from) = (used(world, &worker).await, receiver.count());
-    wait_for(receiver, begin + drained * 3 / 5).await;
-    let (after, to) = (used(world, &worker).await, receiver.count());
-    drop(worker);
-    after.saturating_sub(before) / u32::try_from(to - from).unwrap()
+
+    async fn add(&self, waiting: usize) {
+        for made in (0..waiting).step_by(MADE_AT_ONCE) {
+            self.world.backlog(MADE_AT_ONCE.min(waiting - made), 0).await;
+        }
+    }
+
+    /// So that PostgreSQL has nothing of its own to do while it is measured.
+    async fn tidy(&self, vacuum: &str) {
+        owner(&self.world).await.execute_unprepared(vacuum).await.unwrap();
+        self.world.bed.checkpoint().await;
+    }
+
+    /// What a delivery costs the worker and PostgreSQL while so many more are worked off.
+    async fn measure(&mut self, drained: usize) {
+        self.add(drained).await;
+        self.tidy("VACUUM events, deliveries, attempts").await;
+        let (world, receiver) = (&self.world, &self.receiver);
+        let worker = RealProcess::worker(&world.bed).await;
+        // Warm: its connections are made, and its statements are planned.
+        let begin = receiver.count() + drained / 5;
+        wait_for(receiver, begin).await;
+        let (before, from) = (used(world, &worker).await, receiver.count());
+        wait_for(receiver, begin + drained * 3 / 5).await;
+        let (after, to) = (used(world, &worker).await, receiver.count());
+        self.costs
+            .push(after.saturating_sub(before) / u32::try_from(to - from).unwrap());
+    }
+
+    fn cost(&mut self) -> Duration {
+        self.costs.sort();
+        self.costs[self.costs.len() / 2]
+    }
 }
 
 async fn wait_for(receiver: &Counting, count: usize) {
@@ -146,31 +187,29 @@ async fn wait_for(receiver: &Counting, count: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_delivery_costs_little_more_beside_a_long_backlog_and_a_long_history() {
     let (backlog, days, deliveries) = Prove::size((20_000, 1, 2_000), (1_000_000, 10, 100_000));
-    let drained = Prove::size(1_000, 20_000);
-    let mut costs = Vec::new();
-    for (name, backlog, days) in [
-        ("alone", drained, 0),
-        ("beside a backlog", backlog, 0),
-        ("beside a history", drained, days),
-    ] {
-        let (world, receiver) = (
-            World::with(&[("log.level", "warn"), ("worker.sweep_interval", "1")]).await,
-            Counting::default(),
-        );
-        world.endpoint(&receiver.serve()).await;
-        for day in 0..days {
-            fill(&world, 10 + day, deliveries).await;
+    let (rounds, drained) = Prove::size((1, 1_000), (7, 20_000));
+    let mut places = [
+        Place::new("alone", 1_000, 0, 0).await,
+        Place::new("beside a backlog", backlog, 0, 0).await,
+        Place::new("beside a history", 1_000, days, deliveries).await,
+    ];
+    // In turns, so that what else the machine does weighs on all alike.
+    for _ in 0..rounds {
+        for place in &mut places {
+            place.measure(drained).await;
         }
-        let cost = cost(&world, &receiver, backlog, drained).await;
-        println!(
-            "{name}, {backlog} waiting, {} attempts behind: {cost:.0?} a delivery",
-            days * deliveries * 10
-        );
-        costs.push(cost);
     }
+    let costs = places.each_mut().map(Place::cost);
+    for (place, cost) in places.iter().zip(costs) {
+        println!("{}: {cost:.0?} a delivery, of {:.0?}", place.name, place.costs);
+    }
+    println!(
+        "{backlog} waiting: {:.2}; {} attempts behind: {:.2}",
+        costs[1].as_secs_f64() / costs[0].as_secs_f64(),
+        days * deliveries * 10,
+        costs[2].as_secs_f64() / costs[0].as_secs_f64()
+    );
     if Prove::is_full() {
-        // Pages that are touched for the first time since a checkpoint are logged whole: more of them where more lies about.
-        let most = costs[0] * 5 / 2;
-        assert!(costs.iter().all(|cost| *cost <= most), "{costs:?}");
+        assert!(costs.iter().all(|cost| *cost <= costs[0] * 5 / 4), "{costs:?}");
     }
 }

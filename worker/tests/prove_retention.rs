@@ -240,7 +240,7 @@ async fn costs(world: &World, rounds: usize) -> (Duration, Duration) {
         claims.push(began.elapsed());
         assert_eq!(claimed.len(), batch.len());
         let began = Instant::now();
-        work::sweep(&context, true, true, 1000).await.unwrap();
+        work::sweep(&context, false, 1000).await.unwrap();
         sweeps.push(began.elapsed());
     }
     claims.sort();

@@ -246,6 +246,8 @@ pub struct Worker {
     pub metrics_listen: SocketAddr,
     /// `concurrency`: first attempts in flight at once; retries have a quarter of that, and mails an eighth.
     pub concurrency: usize,
+    /// `keep_alive`: how long a connection to an endpoint is kept after a call.
+    pub keep_alive: Duration,
     /// `sweep_interval`: how often due work that is not queued is looked for.
     pub sweep_interval: Duration,
     /// `queue_grace`: how long a job may wait in Redis before the sweep queues it again.
@@ -514,6 +516,7 @@ impl Worker {
         Self {
             metrics_listen: source.or("worker.metrics_listen", local(9465)),
             concurrency: source.or("worker.concurrency", 256),
+            keep_alive: source.or("worker.keep_alive", Duration::from_secs(30)),
             sweep_interval: source.or("worker.sweep_interval", Duration::from_secs(1)),
             queue_grace: source.or("worker.queue_grace", Duration::from_secs(15)),
             drain: source.or("worker.drain", Duration::from_secs(20)),

@@ -416,51 +416,48 @@ pub async fn overdue(context: &Context) -> Result<Option<Duration>, DbErr> {
     let tx = walk(context).await?;
     let oldest = Oldest::find_by_statement(raw_sql!(
         Postgres,
-        "SELECT next_attempt_at FROM deliveries WHERE state = 'pending' AND next_attempt_at <= {now}
-         ORDER BY next_attempt_at LIMIT 1"
+        "SELECT oldest.next_attempt_at
+         FROM (VALUES (0), (1)) AS lane (again) CROSS JOIN LATERAL (
+             SELECT next_attempt_at FROM deliveries
+             WHERE state = 'pending' AND least(attempts, 1) = lane.again AND next_attempt_at <= {now}
+             ORDER BY next_attempt_at LIMIT 1) AS oldest
+         ORDER BY oldest.next_attempt_at LIMIT 1"
     ))
     .one(&tx)
     .await?;
     Ok(oldest.map(|oldest| (now - oldest.next_attempt_at).to_std().unwrap_or_default()))
 }
 
-/// A delivery that is due and was not queued.
-#[derive(Clone, Copy, Debug, FromQueryResult)]
-pub struct Due {
-    /// The delivery.
-    pub id: DeliveryId,
-    /// How many calls have ended.
-    pub attempts: i32,
+#[derive(FromQueryResult)]
+struct Due {
+    id: Uuid,
 }
 
 /// Takes up to `limit` deliveries that are due and that nobody has queued, longest due first, and leaves each alone
-/// for the grace that a queued job has. What is queued or called is walked past: no more than the streams hold, and less
-/// work than to keep it out of the index would be. `fresh` and `retries` say which of them there is room for.
+/// for the grace that a queued job has: first attempts, or later ones if `again`. What is queued or called is walked past:
+/// no more than the streams hold, and less work than to keep it out of the index would be.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn sweep(context: &Context, fresh: bool, retries: bool, limit: usize) -> Result<Vec<Due>, DbErr> {
+pub async fn sweep(context: &Context, again: bool, limit: usize) -> Result<Vec<Uuid>, DbErr> {
     let now = context.clock.now();
-    let (until, limit) = (
-        now + context.config.worker.queue_grace,
-        i64::try_from(limit).unwrap_or(i64::MAX),
-    );
+    let (again, until) = (i32::from(again), now + context.config.worker.queue_grace);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let tx = walk(context).await?;
     let due = Due::find_by_statement(raw_sql!(
         Postgres,
         "WITH due AS MATERIALIZED (
              SELECT id FROM deliveries
-             WHERE state = 'pending' AND next_attempt_at <= {now} AND sweep_at <= {now}
-               AND (({fresh} AND attempts = 0) OR ({retries} AND attempts > 0))
+             WHERE state = 'pending' AND least(attempts, 1) = {again} AND next_attempt_at <= {now} AND sweep_at <= {now}
              ORDER BY next_attempt_at FOR NO KEY UPDATE SKIP LOCKED LIMIT {limit})
          UPDATE deliveries d SET sweep_at = {until}
          WHERE d.id = ANY(ARRAY(SELECT id FROM due))
            AND d.id >= (SELECT id FROM due ORDER BY id LIMIT 1)
            AND d.id <= (SELECT id FROM due ORDER BY id DESC LIMIT 1)
-         RETURNING d.id, d.attempts"
+         RETURNING d.id"
     ))
     .all(&tx)
     .await?;
     tx.commit().await?;
-    Ok(due)
+    Ok(due.into_iter().map(|due| due.id).collect())
 }

@@ -62,6 +62,11 @@ impl TestBed {
             .collect()
     }
 
+    /// Has all that was written so far on disk, so that nothing of it is written later.
+    pub async fn checkpoint(&self) {
+        template::checkpoint().await;
+    }
+
     /// The test database's address for the application's role.
     #[must_use]
     pub fn app_url(&self) -> String {

@@ -95,9 +95,15 @@ impl RealProcess {
 
     /// As an orchestrator does: SIGTERM, then wait. True if the process ended by itself with 0.
     pub async fn terminate(&mut self) -> bool {
-        let pid = self.child.id().unwrap().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        self.signal("TERM").await;
         self.child.wait().await.unwrap().success()
+    }
+
+    /// Sends it the signal of that name, as `STOP` or `CONT`.
+    pub async fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().await;
+        assert!(sent.unwrap().success(), "SIG{name}");
     }
 
     /// The process's id.

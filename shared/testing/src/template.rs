@@ -88,6 +88,12 @@ async fn connect(url: &str) -> DatabaseConnection {
     Database::connect(options).await.unwrap()
 }
 
+pub(crate) async fn checkpoint() {
+    let admin = connect(&admin_url()).await;
+    admin.execute_unprepared("CHECKPOINT").await.unwrap();
+    admin.close().await.unwrap();
+}
+
 fn admin_url() -> String {
     std::env::var("LATCHKEY_TEST_POSTGRES_URL")
         .expect("LATCHKEY_TEST_POSTGRES_URL names a superuser of a PostgreSQL server; `./dev test` sets it")

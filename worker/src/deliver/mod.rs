@@ -69,7 +69,7 @@ impl Deliverer {
     pub(crate) fn new(context: &Context, lookup: impl Lookup) -> Result<Self, DeliverError> {
         let settings = &context.config.webhooks;
         let guard = Guard::new(&settings.allowed_cidrs, lookup);
-        let client = client(&guard, settings.timeout)?;
+        let client = client(&guard, settings.timeout, context.config.worker.keep_alive)?;
         let (claiming, recording) = (context.clone(), context.clone());
         let (returning, noting) = (context.clone(), context.clone());
         let lease = crate::lease_for(settings.timeout);
@@ -218,12 +218,14 @@ struct Standing {
     answers: bool,
 }
 
-fn client(guard: &Guard, timeout: Duration) -> reqwest::Result<Client> {
+fn client(guard: &Guard, timeout: Duration, keep_alive: Duration) -> reqwest::Result<Client> {
     Client::builder()
         .dns_resolver(Arc::new(guard.clone()))
         // A redirect could lead anywhere, and a proxy would resolve names for us.
         .redirect(redirect::Policy::none())
         .no_proxy()
+        // There may be a host for each endpoint: connections that wait are the most of all that are open.
+        .pool_idle_timeout(keep_alive)
         .connect_timeout(CONNECT_TIMEOUT.min(timeout))
         .timeout(timeout)
         .user_agent(USER_AGENT)
