@@ -29,7 +29,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct World {
     pub(crate) bed: TestBed,
     pub(crate) tenant: TenantId,
-    publisher: Publisher,
 }
 
 impl World {
@@ -40,12 +39,7 @@ impl World {
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
         let bed = TestBed::with(settings).await;
         let tenant = add_tenant(&bed.context, "acme").await;
-        let publisher = Publisher::new(&bed.context);
-        Self {
-            bed,
-            tenant,
-            publisher,
-        }
+        Self { bed, tenant }
     }
 
     /// Turns to another tenant of the same platform, which it makes.
@@ -94,7 +88,7 @@ impl World {
     }
 
     async fn publish_object(&self, event_type: &str, payload: &Map<String, Value>) -> EventId {
-        self.publisher
+        Publisher::new(self.context())
             .publish(&self.proof(), &Origin::default(), event_type, payload)
             .await
             .unwrap()
