@@ -130,6 +130,7 @@ async fn furnish(api: &Api, tenant: Uuid) -> (Uuid, String) {
         status: TenantStatus::Active,
         settings: Settings::default(),
         rate_limits: RateLimits::default(),
+        webhook_cidrs: Vec::new(),
         version: Version::FIRST,
         delete_at: None,
         created_at: api.context.clock.now(),

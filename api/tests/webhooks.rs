@@ -227,6 +227,60 @@ async fn bad_endpoints_and_events_are_refused_by_their_field() {
 }
 
 #[tokio::test]
+async fn s32_the_platform_opens_a_range_inside_to_one_tenant_alone() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (acme, owner) = api.tenant(&admin, "acme").await;
+    let (_, other) = api.tenant(&admin, "globex").await;
+    let endpoint = || json!({ "url": "https://10.20.3.4/hook" });
+    let path = format!("/v1/tenants/{acme}");
+    let send = async |token: &str, path: &str, body: Value| {
+        let request = api.request(Method::PATCH, path).bearer_auth(token);
+        Api::send(request.json(&body)).await
+    };
+    let patch = async |cidrs: Value| send(&admin, &path, json!({ "webhook_allowed_cidrs": cidrs })).await;
+    api.post_as(&owner, "/v1/webhooks/endpoints", endpoint())
+        .await
+        .refused(422, "validation_failed");
+    for (cidrs, place) in [
+        (json!(["10.20.0.0/16", "nonsense"]), 1),
+        (json!(["0.0.0.0/0"]), 0),
+        (json!(["10.0.0.0/8", "::/0"]), 1),
+    ] {
+        let problem = patch(cidrs).await.refused(422, "validation_failed");
+        let pointer = format!("/webhook_allowed_cidrs/{place}");
+        assert_eq!(problem["errors"][0]["pointer"], pointer.as_str());
+    }
+    let changed = patch(json!(["10.20.255.255/16", "10.20.0.0/16"]))
+        .await
+        .expect(200);
+    assert_eq!(changed["webhook_allowed_cidrs"], json!(["10.20.0.0/16"]));
+    let made = api
+        .post_as(&owner, "/v1/webhooks/endpoints", endpoint())
+        .await
+        .expect(201);
+    let inside = format!("/v1/webhooks/endpoints/{}", text(&made["endpoint"], "id"));
+    let outside = json!({ "url": "https://10.21.0.1/" });
+    send(&owner, &inside, outside)
+        .await
+        .refused(422, "validation_failed");
+    api.post_as(&other, "/v1/webhooks/endpoints", endpoint())
+        .await
+        .refused(422, "validation_failed");
+    // Its own administrators open nothing.
+    let own = json!({ "webhook_allowed_cidrs": ["10.0.0.0/8"] });
+    send(&owner, &path, own).await.refused(403, "forbidden");
+    let audited = "SELECT count(*) FROM audit_events WHERE action = 'tenant.update'
+                       AND detail #>> '{after,webhook_cidrs,0}' = '10.20.0.0/16'";
+    assert_eq!(api.scalar(audited).await, 1);
+    patch(json!([])).await.expect(200);
+    api.post_as(&owner, "/v1/webhooks/endpoints", endpoint())
+        .await
+        .refused(422, "validation_failed");
+}
+
+#[tokio::test]
 async fn a_member_reads_and_writes_no_webhooks() {
     let bed = TestBed::new().await;
     let api = Api::start(&bed).await;

@@ -32,6 +32,7 @@ mod m20261126_000027_moving_deliveries;
 mod m20261126_000028_asymmetric_signatures;
 mod m20261126_000029_attempts_of_endpoints;
 mod m20261127_000030_due_by_lane;
+mod m20261127_000031_webhook_ranges;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -71,6 +72,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000028_asymmetric_signatures::Migration),
             Box::new(m20261126_000029_attempts_of_endpoints::Migration),
             Box::new(m20261127_000030_due_by_lane::Migration),
+            Box::new(m20261127_000031_webhook_ranges::Migration),
         ]
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | what they are |
 //! |---|---|---|
-//! | 0 | [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`version`] | pure values and rules |
+//! | 0 | [`cidr`] [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`version`] | pure values and rules |
 //! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`open_files`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] [`usage`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`partition`] [`retention`] [`webhook`] | what follows from a change |
@@ -23,6 +23,7 @@ pub mod api_key;
 pub mod audit;
 pub mod auth;
 pub mod batch;
+pub mod cidr;
 pub mod clock;
 pub mod config;
 pub mod context;

@@ -7,6 +7,7 @@ use std::{collections::HashMap, fs, path::Path};
 /// As in the crate's documentation, from the bottom up.
 const LAYERS: &[&[&str]] = &[
     &[
+        "cidr",
         "id",
         "principal",
         "clock",
@@ -23,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
         "entity",
         "error",
         "limit",
+        "open_files",
         "postgres",
         "queue",
         "redis",

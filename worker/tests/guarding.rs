@@ -86,6 +86,42 @@ async fn s32_a_literal_that_slipped_into_the_database_is_not_called() {
 }
 
 #[tokio::test]
+async fn s32_what_one_tenant_may_reach_is_no_way_in_for_another() {
+    let mut world = World::with(&[("webhooks.allowed_cidrs", "")]).await;
+    let (acme, receiver) = (world.tenant, Receiver::start().await);
+    world
+        .execute("UPDATE tenants SET webhook_cidrs = '{127.0.0.0/8}'")
+        .await;
+    let url = format!("http://inside.example:{}/", receiver.address().port());
+    world.endpoint(&url).await;
+    let names = Changing(Arc::default());
+    names.set(&["127.0.0.1"]);
+    let worker = Worker::start(world.bed.another_process().await, names);
+    world.publish("order.placed", json!({})).await;
+    receiver.next().await;
+    let delivery = world.attempted(1).await;
+    assert_eq!(delivery.state, DeliveryState::Succeeded);
+
+    // The connection that was just used is there still.
+    world.turn_to("globex").await;
+    world.endpoint(&url).await;
+    world.publish("order.placed", json!({})).await;
+    let delivery = world.attempted(1).await;
+    let [attempt] = world.attempts(delivery.id).await.try_into().unwrap();
+    assert_eq!(attempt.error_class, Some(ErrorClass::RefusedAddress));
+
+    world.execute("DELETE FROM deliveries").await;
+    world.execute("UPDATE tenants SET webhook_cidrs = '{}'").await;
+    world.tenant = acme;
+    world.publish("order.placed", json!({})).await;
+    let delivery = world.attempted(1).await;
+    worker.stop().await;
+    let [attempt] = world.attempts(delivery.id).await.try_into().unwrap();
+    assert_eq!(attempt.error_class, Some(ErrorClass::RefusedAddress));
+    assert!(receiver.rest().await.is_empty());
+}
+
+#[tokio::test]
 async fn s32_a_redirect_is_a_failed_attempt_and_not_followed() {
     let world = World::new().await;
     let (receiver, inside) = (Receiver::start().await, Receiver::start().await);

@@ -229,6 +229,7 @@ async fn add_tenant(context: &Context, slug: &str) -> TenantId {
         settings: Set(json!({})),
         version: Set(Version::FIRST),
         rate_limits: Set(json!({})),
+        webhook_cidrs: Set(Vec::new()),
         delete_at: Set(None),
         created_at: Set(now),
         updated_at: Set(now),

@@ -1,13 +1,11 @@
 //! What the fields of a key must be. Pure.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use chrono::{DateTime, Datelike, Utc};
-use ipnet::{IpNet, Ipv4Net};
 use serde_json::{Map, Value};
 
 use super::ApiKeyError;
 use crate::{
+    cidr,
     permission::{CATALOGUE, Reach},
     principal::Permissions,
     rbac,
@@ -18,38 +16,10 @@ pub const MAX_CIDRS: usize = 32;
 /// The most bytes of a key's metadata, as JSON.
 pub const MAX_METADATA: usize = 4 * 1024;
 
-/// The ranges as they are kept: a single address is a range of one, bits beyond the prefix are cleared, and an IPv4
-/// range in IPv6's clothes is an IPv4 range, because addresses are compared like that too.
+/// The ranges as they are kept.
 pub(super) fn checked_cidrs(cidrs: &[String]) -> Result<Vec<String>, ApiKeyError> {
-    let mut checked = cidrs
-        .iter()
-        .enumerate()
-        .map(|(at, text)| read_cidr(text).ok_or(ApiKeyError::InvalidCidr(at)))
-        .collect::<Result<Vec<_>, _>>()?;
-    checked.sort_unstable();
-    checked.dedup();
+    let checked = cidr::read_all(cidrs).map_err(ApiKeyError::InvalidCidr)?;
     Ok(checked.iter().map(ToString::to_string).collect())
-}
-
-fn read_cidr(text: &str) -> Option<IpNet> {
-    let text = text.trim();
-    let range: IpNet = match text.parse::<IpAddr>() {
-        Ok(address) => address.into(),
-        Err(_) => text.parse().ok()?,
-    };
-    Some(match range.trunc() {
-        IpNet::V6(range) if range.prefix_len() >= 96 => match range.addr().to_ipv4_mapped() {
-            Some(address) => Ipv4Net::new(address, range.prefix_len() - 96).ok()?.into(),
-            None => range.into(),
-        },
-        // Wider than all of IPv4's, and matching none of it.
-        IpNet::V6(range)
-            if range.contains(&Ipv6Addr::from_bits(0xffff_0000_0000)) && range.prefix_len() > 0 =>
-        {
-            return None;
-        }
-        range => range,
-    })
 }
 
 /// Metadata that is not too long.

@@ -187,6 +187,7 @@ mod tests {
             status: TenantStatus::Active,
             settings: Settings::default(),
             rate_limits: RateLimits::default(),
+            webhook_cidrs: Vec::new(),
             version: Version::FIRST,
             delete_at: None,
             created_at: now,

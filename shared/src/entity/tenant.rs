@@ -25,6 +25,8 @@ pub struct Model {
     pub version: Version,
     /// See `tenant::RateLimits`.
     pub rate_limits: Json,
+    /// Address ranges that are not public and that its endpoints may be called in all the same.
+    pub webhook_cidrs: Vec<String>,
     /// When what it holds is removed, if it is to be.
     pub delete_at: Option<DateTimeUtc>,
     /// When it was made.

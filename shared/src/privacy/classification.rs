@@ -638,6 +638,7 @@ pub const TABLES: &[Table] = &[
                     "settings",
                     "version",
                     "rate_limits",
+                    "webhook_cidrs",
                     "delete_at",
                     "created_at",
                     "updated_at",

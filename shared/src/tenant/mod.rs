@@ -61,6 +61,8 @@ pub struct Tenant {
     pub settings: Settings,
     /// Its own share of the limits, which the platform sets.
     pub rate_limits: RateLimits,
+    /// Address ranges that are not public and that its endpoints may be called in all the same; the platform sets them.
+    pub webhook_cidrs: Vec<String>,
     /// Counts its changes.
     pub version: Version,
     /// When what it holds is removed, if it is to be.
@@ -100,6 +102,7 @@ impl TryFrom<tenant::Model> for Tenant {
             settings,
             version,
             rate_limits,
+            webhook_cidrs,
             delete_at,
             created_at,
             updated_at,
@@ -111,6 +114,7 @@ impl TryFrom<tenant::Model> for Tenant {
             status,
             settings: serde_json::from_value(settings)?,
             rate_limits: serde_json::from_value(rate_limits)?,
+            webhook_cidrs,
             version,
             delete_at,
             created_at,

@@ -31,6 +31,9 @@ pub enum TenantError {
     /// It is the platform's own.
     #[error("the platform's own tenant stays")]
     Platform,
+    /// One of the address ranges is none, or is all there is; which.
+    #[error("the address range at {0} is not one")]
+    InvalidCidr(usize),
     /// It is to be deleted, or being removed.
     #[error("the tenant is deleted")]
     Deleted,
@@ -92,6 +95,7 @@ pub(crate) async fn found(
         status: TenantStatus::Active,
         settings: serde_json::from_value::<Settings>(chosen.clone())?,
         rate_limits: RateLimits::default(),
+        webhook_cidrs: Vec::new(),
         version: Version::FIRST,
         delete_at: None,
         created_at: change.now,

@@ -73,6 +73,7 @@ pub(super) async fn insert(tx: &Tx, tenant: &Tenant, settings: Value) -> Result<
         settings: Set(settings),
         version: Set(tenant.version),
         rate_limits: Set(Value::Object(serde_json::Map::new())),
+        webhook_cidrs: Set(tenant.webhook_cidrs.clone()),
         delete_at: Set(tenant.delete_at),
         created_at: Set(tenant.created_at),
         updated_at: Set(tenant.updated_at),
@@ -100,11 +101,13 @@ pub(super) async fn update(
     id: TenantId,
     name: String,
     rate_limits: Value,
+    webhook_cidrs: Vec<String>,
     now: DateTime<Utc>,
 ) -> Result<Option<tenant::Model>, DbErr> {
     let changed = tenant::Model::find_by_statement(raw_sql!(
         Postgres,
-        "UPDATE tenants SET name = {name}, rate_limits = {rate_limits}, version = version + 1, updated_at = {now}
+        "UPDATE tenants SET name = {name}, rate_limits = {rate_limits}, webhook_cidrs = {webhook_cidrs},
+             version = version + 1, updated_at = {now}
          WHERE id = {id} RETURNING *"
     ));
     changed.one(tx).await

@@ -1,5 +1,6 @@
 //! The verbs of webhooks. Each takes the proof that its caller may.
 
+use ipnet::IpNet;
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use serde_json::{Value, json};
 
@@ -13,7 +14,8 @@ use super::{
     },
     rotate,
     signature::SigningSecret,
-    store, target,
+    store,
+    target::{self, UrlFault},
 };
 use crate::{
     audit,
@@ -21,7 +23,7 @@ use crate::{
     crypto::seal::{SealBroken, open, seal},
     entity::{Offence, webhook_endpoint},
     error::Internal,
-    id::{DeliveryId, EndpointId, EventId},
+    id::{DeliveryId, EndpointId, EventId, TenantId},
     outbox::{self, event},
     page::{Page, PageRequest},
     permission::{Authorized, WebhooksRead, WebhooksWrite},
@@ -50,14 +52,14 @@ pub async fn create_endpoint(
         rate_limit,
         asymmetric,
     } = new;
-    let url = checked_url(context, &url)?;
+    let tenant = caller.principal().tenant;
+    let url = checked_url(context, tenant, &url).await?;
     let description = checked_description(description)?;
     let event_types = checked_event_types(event_types)?;
     let headers = header::check(headers)?;
     let metadata = serde_json::to_value(checked_metadata(metadata)?)?;
     let (rate_limit, rate_window_seconds) = columns(rate_limit);
 
-    let tenant = caller.principal().tenant;
     let change = context.change(tenant, caller.actor(), origin).await?;
     let most = context.config.webhooks.max_endpoints;
     if store::count_for_insert(tenant, &change.tx).await? >= u64::from(most) {
@@ -147,13 +149,16 @@ pub async fn update_endpoint(
         rate_limit,
         asymmetric,
     } = patch;
-    let url = url.map(|url| checked_url(context, &url)).transpose()?;
     let description = description.map(checked_description).transpose()?;
     let event_types = event_types.map(checked_event_types).transpose()?;
     let headers = headers.map(header::check).transpose()?;
     let metadata = metadata.map(checked_metadata).transpose()?;
 
     let tenant = caller.principal().tenant;
+    let url = match url {
+        Some(url) => Some(checked_url(context, tenant, &url).await?),
+        None => None,
+    };
     let mut change = context.change(tenant, caller.actor(), origin).await?;
     let before = store::endpoint_for_update(tenant, &change.tx, id)
         .await?
@@ -432,7 +437,17 @@ fn sealed_headers(context: &Context, id: EndpointId, headers: &Headers) -> Resul
     Ok(sealed?)
 }
 
-fn checked_url(context: &Context, url: &str) -> Result<String> {
+/// Only for what the settings refuse it is asked what the tenant may.
+async fn checked_url(context: &Context, tenant: TenantId, url: &str) -> Result<String> {
     let config = &context.config;
-    Ok(target::check(url, config.server.environment, &config.webhooks.allowed_cidrs)?.into())
+    let check = |allowed: &[IpNet]| target::check(url, config.server.environment, allowed);
+    let url = match check(&config.webhooks.allowed_cidrs) {
+        Err(UrlFault::Scheme | UrlFault::NotPublic) => {
+            let tx = context.postgres.tenant(tenant).await?;
+            let own = store::allowed_cidrs(tenant, &tx).await?;
+            check(&target::allowed(&config.webhooks.allowed_cidrs, &own))?
+        }
+        checked => checked?,
+    };
+    Ok(url.into())
 }

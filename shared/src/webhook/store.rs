@@ -31,6 +31,17 @@ pub(super) async fn count_for_insert(tenant: TenantId, tx: &Tx) -> Result<u64, D
         .await
 }
 
+/// The address ranges that are not public and that the tenant's endpoints may be called in all the same.
+pub(super) async fn allowed_cidrs(tenant: TenantId, tx: &Tx) -> Result<Vec<String>, DbErr> {
+    let own: Option<Vec<String>> = tenant::Entity::find_by_id(tenant)
+        .select_only()
+        .column(tenant::Column::WebhookCidrs)
+        .into_tuple()
+        .one(tx)
+        .await?;
+    Ok(own.unwrap_or_default())
+}
+
 pub(super) async fn endpoints(
     tenant: TenantId,
     tx: &Tx,

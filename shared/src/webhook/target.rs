@@ -65,6 +65,14 @@ pub fn check(text: &str, environment: Environment, allowed: &[IpNet]) -> Result<
     Ok(url)
 }
 
+/// What all tenants may, and what one of them may beside it.
+#[must_use]
+pub fn allowed(everywhere: &[IpNet], own: &[String]) -> Vec<IpNet> {
+    // What was written was checked.
+    let own = own.iter().filter_map(|range| range.parse().ok());
+    everywhere.iter().copied().chain(own).collect()
+}
+
 /// The address a URL names without a resolver; `None` when it has no host at all.
 #[must_use]
 pub fn literal(url: &Url) -> Option<Option<IpAddr>> {

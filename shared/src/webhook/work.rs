@@ -64,6 +64,8 @@ pub struct Claimed {
     pub endpoint_id: EndpointId,
     /// Where it is.
     pub url: String,
+    /// Address ranges that are not public and that it may be in all the same.
+    pub allowed_cidrs: Vec<String>,
     /// Since when every call to it has failed.
     pub failing_since: Option<DateTime<Utc>>,
     /// Whether the call bears `v1a` signatures as well.
@@ -128,7 +130,7 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
              state = CASE WHEN p.enabled THEN 'pending' ELSE 'cancelled' END,
              next_attempt_at = CASE WHEN p.enabled THEN d.next_attempt_at END,
              finished_at = CASE WHEN p.enabled THEN NULL ELSE {now} END
-         FROM webhook_endpoints p
+         FROM webhook_endpoints p JOIN tenants t ON t.id = p.tenant_id
          WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id BETWEEN {first} AND {last}
            AND p.tenant_id = d.tenant_id AND p.id = d.endpoint_id
          RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.earlier_attempts, d.created_at,
@@ -136,7 +138,7 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
                    coalesce((
                        SELECT e.body FROM events e
                        WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), '') AS body,
-                   d.endpoint_id, p.url, p.failing_since, p.public_key IS NOT NULL AS asymmetric, p.enabled, p.rate_limit, p.rate_window_seconds,
+                   d.endpoint_id, p.url, t.webhook_cidrs AS allowed_cidrs, p.failing_since, p.public_key IS NOT NULL AS asymmetric, p.enabled, p.rate_limit, p.rate_window_seconds,
                    p.sealed_secret, p.sealed_headers, ARRAY(
                        SELECT f.sealed_secret FROM webhook_former_secrets f
                        WHERE f.tenant_id = p.tenant_id AND f.endpoint_id = p.id AND f.ends_at > {now}

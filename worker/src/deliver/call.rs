@@ -1,6 +1,6 @@
 //! One call: signed, sent, and what there was to see of the answer.
 
-use std::{error::Error, io, time::Instant};
+use std::{error::Error, fmt::Display, io, time::Instant};
 
 use chrono::{DateTime, Utc};
 use latchkey_shared::{
@@ -9,13 +9,16 @@ use latchkey_shared::{
     webhook::{retry, signature, work::Claimed, work::Observed},
 };
 use reqwest::{
-    Client, Request, Response, StatusCode,
+    Request, Response, StatusCode,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::guard::{Guard, NoAddress};
+use super::{
+    caller::{Caller, Callers},
+    guard::NoAddress,
+};
 
 /// As much of a response as is read and kept: an endless one costs no more.
 const KEPT_BODY: usize = 16 * 1024;
@@ -49,13 +52,7 @@ struct Failure {
 }
 
 /// Calls the endpoint. The client's own timeout bounds it.
-pub(super) async fn call(
-    client: &Client,
-    guard: &Guard,
-    ring: &KeyRing,
-    claimed: &Claimed,
-    now: DateTime<Utc>,
-) -> Called {
+pub(super) async fn call(callers: &Callers, ring: &KeyRing, claimed: &Claimed, now: DateTime<Utc>) -> Called {
     let began = Instant::now();
     let mut observed = Observed {
         started_at: now,
@@ -68,7 +65,7 @@ pub(super) async fn call(
         response_body: None,
     };
     let mut retry_after = None;
-    match send(client, guard, ring, claimed, now).await {
+    match send(callers, ring, claimed, now).await {
         Ok(response) => {
             let status = response.status();
             observed.status = Some(status.as_u16());
@@ -91,31 +88,39 @@ pub(super) async fn call(
 }
 
 async fn send(
-    client: &Client,
-    guard: &Guard,
+    callers: &Callers,
     ring: &KeyRing,
     claimed: &Claimed,
     now: DateTime<Utc>,
 ) -> Result<Response, Failure> {
-    let request = request(client, guard, ring, claimed, now)?;
-    client.execute(request).await.map_err(failure)
+    let caller = callers
+        .of(&claimed.allowed_cidrs)
+        .map_err(|error| unusable(&error))?;
+    let request = request(&caller, ring, claimed, now)?;
+    caller.client.execute(request).await.map_err(failure)
+}
+
+/// Why a call was not made, for a reason on our side.
+fn unusable(error: &impl Display) -> Failure {
+    Failure {
+        class: ErrorClass::Other,
+        detail: error.to_string(),
+    }
 }
 
 fn request(
-    client: &Client,
-    guard: &Guard,
+    caller: &Caller,
     ring: &KeyRing,
     claimed: &Claimed,
     now: DateTime<Utc>,
 ) -> Result<Request, Failure> {
-    let unusable = |detail: String| Failure {
-        class: ErrorClass::Other,
-        detail,
-    };
     // A data key that is missing is the operator's to bring back; until then it is a failed attempt like others.
-    let (secrets, own) = claimed.open(ring).map_err(|error| unusable(error.to_string()))?;
-    let url = Url::parse(&claimed.url).map_err(|error| unusable(error.to_string()))?;
-    guard.check_literal(&url).map_err(|error| no_address(&error))?;
+    let (secrets, own) = claimed.open(ring).map_err(|error| unusable(&error))?;
+    let url = Url::parse(&claimed.url).map_err(|error| unusable(&error))?;
+    caller
+        .guard
+        .check_literal(&url)
+        .map_err(|error| no_address(&error))?;
 
     let mut headers = HeaderMap::new();
     for (name, value) in own {
@@ -131,11 +136,12 @@ fn request(
         ("webhook-timestamp", timestamp),
         ("webhook-signature", signature),
     ] {
-        let value = HeaderValue::try_from(value).map_err(|error| unusable(error.to_string()))?;
+        let value = HeaderValue::try_from(value).map_err(|error| unusable(&error))?;
         headers.insert(HeaderName::from_static(name), value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    client
+    caller
+        .client
         .post(url)
         .headers(headers)
         .body(claimed.body.clone())

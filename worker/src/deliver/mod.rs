@@ -4,6 +4,7 @@
 //! attempt is due stands in PostgreSQL, never in a task that waits.
 
 mod call;
+mod caller;
 mod gate;
 mod guard;
 
@@ -23,14 +24,13 @@ use latchkey_shared::{
     },
 };
 use metrics::{counter, gauge, histogram};
-use reqwest::{Client, redirect};
 use uuid::Uuid;
 
 pub use self::guard::{Lookup, SystemLookup};
 use self::{
     call::{Called, call},
+    caller::Callers,
     gate::Gate,
-    guard::Guard,
 };
 
 const USER_AGENT: &str = concat!("Latchkey-Webhooks/", env!("CARGO_PKG_VERSION"));
@@ -54,8 +54,7 @@ pub struct DeliverError(#[from] reqwest::Error);
 #[derive(Clone)]
 pub(crate) struct Deliverer {
     context: Context,
-    client: Client,
-    guard: Guard,
+    callers: Callers,
     gate: Gate,
     schedule: Arc<Schedule>,
     claims: Batcher<Uuid, Option<Claimed>>,
@@ -68,15 +67,12 @@ impl Deliverer {
     /// Needs a Tokio runtime.
     pub(crate) fn new(context: &Context, lookup: impl Lookup) -> Result<Self, DeliverError> {
         let settings = &context.config.webhooks;
-        let guard = Guard::new(&settings.allowed_cidrs, lookup);
-        let client = client(&guard, settings.timeout, context.config.worker.keep_alive)?;
         let (claiming, recording) = (context.clone(), context.clone());
         let (returning, noting) = (context.clone(), context.clone());
         let lease = crate::lease_for(settings.timeout);
         Ok(Self {
             context: context.clone(),
-            client,
-            guard,
+            callers: Callers::new(&context.config, lookup)?,
             gate: Gate::new(context.config.worker.concurrency),
             schedule: Arc::new(Schedule {
                 waits: settings.schedule.clone(),
@@ -154,7 +150,7 @@ impl Deliverer {
         let in_flight = gauge!("latchkey_deliveries_in_flight");
         in_flight.increment(1.0);
         let ring = &self.context.config.secrets.data_keys;
-        let called = call(&self.client, &self.guard, ring, claimed, self.context.clock.now()).await;
+        let called = call(&self.callers, ring, claimed, self.context.clock.now()).await;
         in_flight.decrement(1.0);
 
         let outcome = if called.succeeded() { "succeeded" } else { "failed" };
@@ -216,20 +212,6 @@ impl Deliverer {
 struct Standing {
     endpoint: EndpointId,
     answers: bool,
-}
-
-fn client(guard: &Guard, timeout: Duration, keep_alive: Duration) -> reqwest::Result<Client> {
-    Client::builder()
-        .dns_resolver(Arc::new(guard.clone()))
-        // A redirect could lead anywhere, and a proxy would resolve names for us.
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        // There may be a host for each endpoint: connections that wait are the most of all that are open.
-        .pool_idle_timeout(keep_alive)
-        .connect_timeout(CONNECT_TIMEOUT.min(timeout))
-        .timeout(timeout)
-        .user_agent(USER_AGENT)
-        .build()
 }
 
 /// One answer for each id, in their order; an id that is there twice gets one claim.

@@ -92,6 +92,8 @@ pub(in crate::routes) struct TenantView {
     status: TenantStatusView,
     settings: SettingsView,
     rate_limits: RateLimitsView,
+    /// Address ranges that are not public and that its webhooks may be sent to all the same; the platform sets them.
+    webhook_allowed_cidrs: Vec<String>,
     /// When what the tenant holds is removed; null unless it is to be deleted.
     #[oai(skip_serializing_if_is_none = false)]
     delete_at: Option<Timestamp>,
@@ -108,6 +110,7 @@ impl From<Tenant> for TenantView {
             status,
             settings,
             rate_limits,
+            webhook_cidrs,
             version: _,
             delete_at,
             created_at,
@@ -120,6 +123,7 @@ impl From<Tenant> for TenantView {
             status: status.into(),
             settings: settings.into(),
             rate_limits: rate_limits.into(),
+            webhook_allowed_cidrs: webhook_cidrs,
             delete_at: delete_at.map(Into::into),
             created_at: created_at.into(),
             updated_at: updated_at.into(),

@@ -104,7 +104,7 @@ impl TenantsApi {
 
     /// Change a tenant
     ///
-    /// Its name, and its own share of the limits. What is absent stays. Takes `tenants:write`.
+    /// Its name, its own share of the limits, and where inside your network its webhooks may go. What is absent stays. Takes `tenants:write`.
     #[oai(path = "/:id", method = "patch", operation_id = "updateTenant")]
     async fn update(
         &self,
@@ -203,6 +203,11 @@ impl From<TenantError> for Failure {
             TenantError::SlugTaken => {
                 let field = FieldError::new("/slug", "taken", "Another tenant has this slug.");
                 Self::fields(ProblemCode::SlugTaken, vec![field])
+            }
+            TenantError::InvalidCidr(at) => {
+                let why = "An address or a range of addresses in CIDR notation, and not all there are.";
+                let field = FieldError::new(format!("/webhook_allowed_cidrs/{at}"), "invalid_format", why);
+                Self::fields(ProblemCode::ValidationFailed, vec![field])
             }
             TenantError::Platform => Self::new(
                 ProblemCode::PlatformTenant,

@@ -76,6 +76,9 @@ pub(super) struct UpdateTenantRequest {
     name: Option<String>,
     /// Its own share of the limits; null goes back to the configured ones.
     rate_limits: MaybeUndefined<RateLimitsPatch>,
+    /// Replaces the address ranges (CIDR) that are not public and that its webhooks may be sent to all the same.
+    #[oai(validator(max_items = 32))]
+    webhook_allowed_cidrs: Option<Vec<String>>,
 }
 
 /// Requests in a minute. What is absent stays, null goes back to the configured limit.
@@ -102,16 +105,22 @@ impl Example for UpdateTenantRequest {
                 mail: MaybeUndefined::Undefined,
                 token: MaybeUndefined::Undefined,
             }),
+            webhook_allowed_cidrs: Some(vec!["10.20.0.0/16".to_owned()]),
         }
     }
 }
 
 impl From<UpdateTenantRequest> for UpdateTenant {
     fn from(request: UpdateTenantRequest) -> Self {
-        let UpdateTenantRequest { name, rate_limits } = request;
+        let UpdateTenantRequest {
+            name,
+            rate_limits,
+            webhook_allowed_cidrs,
+        } = request;
         Self {
             name,
             rate_limits: rate_limits.to_json(),
+            webhook_cidrs: webhook_allowed_cidrs,
         }
     }
 }
