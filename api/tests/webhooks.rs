@@ -234,12 +234,12 @@ async fn s32_the_platform_opens_a_range_inside_to_one_tenant_alone() {
     let (acme, owner) = api.tenant(&admin, "acme").await;
     let (_, other) = api.tenant(&admin, "globex").await;
     let endpoint = || json!({ "url": "https://10.20.3.4/hook" });
-    let path = format!("/v1/tenants/{acme}");
+    let of_acme = format!("/v1/tenants/{acme}");
     let send = async |token: &str, path: &str, body: Value| {
         let request = api.request(Method::PATCH, path).bearer_auth(token);
         Api::send(request.json(&body)).await
     };
-    let patch = async |cidrs: Value| send(&admin, &path, json!({ "webhook_allowed_cidrs": cidrs })).await;
+    let patch = async |cidrs: Value| send(&admin, &of_acme, json!({ "webhook_allowed_cidrs": cidrs })).await;
     api.post_as(&owner, "/v1/webhooks/endpoints", endpoint())
         .await
         .refused(422, "validation_failed");
@@ -270,7 +270,7 @@ async fn s32_the_platform_opens_a_range_inside_to_one_tenant_alone() {
         .refused(422, "validation_failed");
     // Its own administrators open nothing.
     let own = json!({ "webhook_allowed_cidrs": ["10.0.0.0/8"] });
-    send(&owner, &path, own).await.refused(403, "forbidden");
+    send(&owner, &of_acme, own).await.refused(403, "forbidden");
     let audited = "SELECT count(*) FROM audit_events WHERE action = 'tenant.update'
                        AND detail #>> '{after,webhook_cidrs,0}' = '10.20.0.0/16'";
     assert_eq!(api.scalar(audited).await, 1);

@@ -438,11 +438,11 @@ async fn an_attempt_that_was_taken_over_publishes_nothing_and_fails_nobody_besid
         ..Origin::default()
     });
     let payload = Map::new();
-    let published = origins
+    let attempts = origins
         .iter()
         .map(|origin| publisher.publish(&proof, origin, "order.placed", &payload));
-    let published: Vec<bool> = join_all(published).await.iter().map(Result::is_ok).collect();
-    assert_eq!(published, [true, false, true]);
+    let done: Vec<bool> = join_all(attempts).await.iter().map(Result::is_ok).collect();
+    assert_eq!(done, [true, false, true]);
     assert_eq!(count(context, "SELECT count(*) FROM events").await, 2);
     let committed = "SELECT count(*) FROM idempotency_keys WHERE committed";
     assert_eq!(count(context, committed).await, 1);

@@ -82,7 +82,7 @@ impl Publisher {
         let publication = Publication {
             event_type,
             payload,
-            claim: origin.claim.clone(),
+            claim: origin.claim,
         };
         let tenant = caller.principal().tenant;
         let queue = self.queues.get_with(tenant, || self.queue(tenant));
