@@ -122,15 +122,14 @@ impl Deliverer {
 
     /// What a call says of its endpoint. Should any of this fail, the endpoint's next call does it.
     async fn judge(&self, claimed: &Claimed, called: &Called) {
-        let now = self.context.clock.now();
-        let failing_since = claimed.failing_since;
+        let (failing_since, disable_after) =
+            (claimed.failing_since, self.context.config.webhooks.disable_after);
         if called.is_gone() {
             self.switch_off(claimed, Offence::Gone).await;
         } else if called.succeeded() == failing_since.is_some() {
             let (endpoint, answers) = (claimed.endpoint_id, called.succeeded());
             self.endpoints.submit(Standing { endpoint, answers }).await;
-        } else if failing_since.is_some_and(|since| since + self.context.config.webhooks.disable_after <= now)
-        {
+        } else if failing_since.is_some_and(|since| since + disable_after <= called.observed.started_at) {
             self.switch_off(claimed, Offence::Failing).await;
         }
     }

@@ -104,7 +104,8 @@ impl TenantsApi {
 
     /// Change a tenant
     ///
-    /// Its name, its own share of the limits, and where inside your network its webhooks may go. What is absent stays. Takes `tenants:write`.
+    /// Its name, its own share of the limits, and where inside your network its webhooks may go. What is absent stays.
+    /// Takes `tenants:write`.
     #[oai(path = "/:id", method = "patch", operation_id = "updateTenant")]
     async fn update(
         &self,
