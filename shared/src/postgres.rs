@@ -68,7 +68,11 @@ impl Postgres {
             .test_before_acquire_if_idle_for(Duration::from_secs(30))
             .statement_timeout(Duration::from_secs(15))
             .record_stmt_in_spans(false)
-            .sqlx_logging(false);
+            .sqlx_logging(false)
+            // A process that is stopped amid a transaction keeps its locks from the others no longer than that.
+            .map_sqlx_postgres_opts(|options| {
+                options.options([("idle_in_transaction_session_timeout", "30s")])
+            });
         let mut connections = Database::connect(options).await?;
         // Round trips are what a database costs: an operation that takes more than before shows here.
         let statements = metrics::counter!("latchkey_postgres_statements_total");

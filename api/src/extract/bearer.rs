@@ -1,12 +1,15 @@
 //! Credentials: who the caller is, and the proof of what the caller may do.
 
+use std::net::IpAddr;
+
 use latchkey_shared::{
     api_key::KeyText,
     auth::{self, Auth, AuthenticateError, Caller, KeyCaller, KeyRefused},
     permission::{Authorized, Permission},
     principal::Principal,
+    secret::Secret,
 };
-use poem::{Request, RequestBody, Result, http::header};
+use poem::{FromRequest, Request, RequestBody, Result, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
@@ -34,6 +37,43 @@ pub struct Permit<P: Permission>(pub Authorized<P>);
 
 /// A caller who came by a key, whatever the key may do.
 pub struct ByKey(pub Principal);
+
+/// The credential of a request, to be looked at again while the request goes on: what takes long must not outlive it.
+pub struct Credential {
+    text: Secret<String>,
+    address: Option<IpAddr>,
+}
+
+impl<'a> FromRequest<'a> for Credential {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        let text = key(request).unwrap_or_else(|| token(request));
+        Ok(Self {
+            text: Secret::new(text.ok_or_else(unauthenticated)?.to_owned()),
+            address: address(request),
+        })
+    }
+}
+
+impl Credential {
+    /// The proof that whoever began the request may still do this.
+    ///
+    /// # Errors
+    /// When the credential counts no longer, or lacks the permission by now.
+    pub async fn permit<P: Permission>(&self, auth: &Auth) -> Result<Authorized<P>, Failure> {
+        let text = self.text.expose();
+        let someone = if KeyText::is_meant_by(text) {
+            let principal = auth::authenticate_key_again(auth, text, self.address).await;
+            let verdict = None;
+            Someone::WithKey(KeyCaller {
+                principal: principal.map_err(refused)?,
+                verdict,
+            })
+        } else {
+            signed_in(auth, text).await?
+        };
+        Permit::admit(auth, someone).map(|Permit(caller)| caller)
+    }
+}
 
 /// Somebody whose credential is good.
 #[derive(Clone)]
@@ -176,21 +216,32 @@ async fn signed_in(auth: &Auth, token: &str) -> Result<Someone, Failure> {
 }
 
 async fn with_key(request: &Request, auth: &Auth, key: &str) -> Result<Someone, Failure> {
-    let address = request.data::<ClientOrigin>().and_then(|origin| origin.address);
-    match auth::authenticate_key(auth, key, address).await {
+    match auth::authenticate_key(auth, key, address(request)).await {
         Ok(caller) => {
             if let Some(verdict) = &caller.verdict {
                 limit::note_key(request, verdict.clone());
             }
             Ok(Someone::WithKey(caller))
         }
-        Err(KeyRefused::TooOften(verdict)) => {
-            limit::note_key(request, verdict);
-            Err(limit::too_often())
+        Err(error) => {
+            if let KeyRefused::TooOften(verdict) = &error {
+                limit::note_key(request, verdict.clone());
+            }
+            Err(refused(error))
         }
-        Err(KeyRefused::Invalid) => Err(unauthenticated()),
-        Err(KeyRefused::Internal(error)) => Err(error.into()),
     }
+}
+
+fn refused(error: KeyRefused) -> Failure {
+    match error {
+        KeyRefused::TooOften(_) => limit::too_often(),
+        KeyRefused::Invalid => unauthenticated(),
+        KeyRefused::Internal(error) => error.into(),
+    }
+}
+
+fn address(request: &Request) -> Option<IpAddr> {
+    request.data::<ClientOrigin>().and_then(|origin| origin.address)
 }
 
 fn unauthenticated() -> Failure {

@@ -15,7 +15,7 @@ pub(crate) use self::{
     origin::ClientOrigin,
 };
 pub use self::{
-    bearer::{Bearer, ByKey, Enrolling, Permit, Recent},
+    bearer::{Bearer, ByKey, Credential, Enrolling, Permit, Recent},
     form::FormOrJson,
     json::Json,
     limit::{Limit, LimitClass, Mail, SignIn, Token},

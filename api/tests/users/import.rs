@@ -1,10 +1,16 @@
 //! Users from another system.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use latchkey_shared::administration::BATCH;
 use latchkey_testing::TestBed;
 use reqwest::{Method, header};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use super::{clerk_role, made, token};
 use crate::{
@@ -353,6 +359,82 @@ async fn s27_nobody_imports_who_may_do_more() {
     );
     let made = "SELECT count(*) FROM users WHERE email IN ('owner@example.com', 'admin@example.com')";
     assert_eq!(api.scalar(made).await, 0);
+}
+
+/// An import whose body is still being sent.
+struct Sending {
+    connection: TcpStream,
+    answered: String,
+}
+
+impl Sending {
+    async fn begin(api: &Api, credential: &str) -> Self {
+        let address = api.base_url.strip_prefix("http://").unwrap();
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /v1/users/import HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {credential}\r\n\
+             content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        Self {
+            connection,
+            answered: String::new(),
+        }
+    }
+
+    async fn send(&mut self, lines: &[Value]) {
+        let lines = ndjson(lines);
+        let chunk = format!("{:x}\r\n{lines}\r\n", lines.len());
+        self.connection.write_all(chunk.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until the answer holds that.
+    async fn read_until(&mut self, text: &str) {
+        while !self.answered.contains(text) {
+            let mut part = vec![0; 64 * 1024];
+            let read = timeout(Duration::from_secs(20), self.connection.read(&mut part));
+            let read = read.await.unwrap().unwrap();
+            assert!(read > 0, "{}", self.answered);
+            self.answered += std::str::from_utf8(&part[..read]).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn s21_an_import_ends_with_the_right_to_it() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (tenant, owner) = api.tenant(&admin, "acme").await;
+    let clerks = clerk_role(&api, tenant).await;
+    let clerk = made(&api, &owner, "clerk@acme.test", &[&clerks]).await;
+    let session = token(&api, "acme", "clerk@acme.test").await;
+    let key = json!({ "name": "import", "environment": "live", "scopes": ["users:write"] });
+    let key = api.post_as(&owner, "/v1/api-keys", key).await.expect(201);
+    let revoke = format!("/v1/api-keys/{}", text(&key["api_key"], "id"));
+    let disable = format!("/v1/users/{clerk}/disable");
+    for (name, credential, method, end) in [
+        ("session", session, Method::POST, disable),
+        ("key", text(&key, "key"), Method::DELETE, revoke),
+    ] {
+        let lines: Vec<Value> = (0..BATCH)
+            .map(|number| json!({ "email": format!("{name}-{number}@example.com") }))
+            .collect();
+        let mut sending = Sending::begin(&api, &credential).await;
+        sending.send(&lines).await;
+        sending.read_until(&format!("\"line\":{BATCH},")).await;
+        let ended = Api::send(api.request(method, &end).bearer_auth(&owner)).await;
+        assert_eq!(ended.status, 204, "{ended:?}");
+        sending
+            .send(&[json!({ "email": format!("late-{name}@example.com") })])
+            .await;
+        sending.connection.write_all(b"0\r\n\r\n").await.unwrap();
+        sending.read_until("\"complete\":false").await;
+    }
+    let count = "SELECT count(*) FROM users WHERE email LIKE '%@example.com'";
+    assert_eq!(api.scalar(count).await, 2 * i64::try_from(BATCH).unwrap());
+    let late = "SELECT count(*) FROM users WHERE email LIKE 'late-%'";
+    assert_eq!(api.scalar(late).await, 0);
 }
 
 #[tokio::test]

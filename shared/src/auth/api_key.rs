@@ -128,14 +128,35 @@ pub async fn authenticate_key(
     match verdict {
         Some(verdict) if refused => Err(KeyRefused::TooOften(verdict)),
         verdict => Ok(KeyCaller {
-            principal: Principal {
-                tenant: known.tenant,
-                subject: known.owner,
-                key: Some(known.id),
-                permissions,
-            },
+            principal: principal(&known, permissions),
             verdict,
         }),
+    }
+}
+
+/// Who the bearer of the key is by now, amid a request that began with [`authenticate_key`]: it is no further use of it.
+///
+/// # Errors
+/// See [`KeyRefused`]; a doubt denies.
+pub async fn authenticate_key_again(
+    auth: &Auth,
+    text: &str,
+    address: Option<IpAddr>,
+) -> Result<Principal, KeyRefused> {
+    let text = KeyText::parse(text).ok_or(KeyRefused::Invalid)?;
+    let known = auth.keyring.find(&auth.context, &text).await?;
+    let known = known.ok_or(KeyRefused::Invalid)?;
+    let judged = judge(auth, &known, address, auth.context.clock.now()).await?;
+    let permissions = judged.map_err(|_| KeyRefused::Invalid)?;
+    Ok(principal(&known, permissions))
+}
+
+fn principal(known: &Known, permissions: Permissions) -> Principal {
+    Principal {
+        tenant: known.tenant,
+        subject: known.owner,
+        key: Some(known.id),
+        permissions,
     }
 }
 

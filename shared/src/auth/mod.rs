@@ -44,7 +44,10 @@ pub use self::{
     accept::{Accept, AcceptError, accept_invitation},
     account::{Account, Accounts},
     allowed::{Question, are_allowed},
-    api_key::{KeyCaller, KeyRefused, Verification, Verified, VerifyCode, authenticate_key, verify_key},
+    api_key::{
+        KeyCaller, KeyRefused, Verification, Verified, VerifyCode, authenticate_key, authenticate_key_again,
+        verify_key,
+    },
     authenticate::{AuthenticateError, Caller, authenticate},
     change_email::{ChangeEmailError, change_email},
     change_password::{ChangePasswordError, change_password},

@@ -10,7 +10,7 @@ use futures::stream;
 use latchkey_shared::{
     administration::{BATCH, Candidate, Imported, import_batch},
     auth::Auth,
-    permission::{Authorized, UsersWrite},
+    permission::UsersWrite,
     principal::Origin,
     secret::Secret,
 };
@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use super::model::StatusView;
 use crate::{
-    extract::{Line, Lines},
+    extract::{Credential, Line, Lines},
     problem::FieldError,
     time::Timestamp,
 };
@@ -152,18 +152,13 @@ pub(super) enum ImportReport {
 }
 
 /// Imports the lines; the answer's body.
-pub(super) fn run(
-    auth: Auth,
-    caller: Authorized<UsersWrite>,
-    origin: Origin,
-    lines: Lines<ImportLine>,
-) -> Body {
+pub(super) fn run(auth: Auth, credential: Credential, origin: Origin, lines: Lines<ImportLine>) -> Body {
     let (results, read) = mpsc::channel(BACKLOG);
     // A task of its own: results may have to wait for a client that is still sending.
     tokio::spawn(
         Import {
             auth,
-            caller,
+            credential,
             origin,
             results,
         }
@@ -179,7 +174,7 @@ pub(super) fn run(
 
 struct Import {
     auth: Auth,
-    caller: Authorized<UsersWrite>,
+    credential: Credential,
     origin: Origin,
     results: mpsc::Sender<String>,
 }
@@ -230,7 +225,12 @@ impl Import {
         }
         let mut lines = faulty;
         if !candidates.is_empty() {
-            let imported = import_batch(&self.auth, &self.caller, &self.origin, candidates).await;
+            // The body may take long: whoever sends it may have lost the right since it began.
+            let caller = self.credential.permit::<UsersWrite>(&self.auth).await;
+            let caller = caller.map_err(|_| {
+                "The credential counts no longer, or has lost the permission; send the body again with another.".to_owned()
+            })?;
+            let imported = import_batch(&self.auth, &caller, &self.origin, candidates).await;
             let imported = imported.map_err(|error| {
                 tracing::error!(%error, "an import broke off");
                 "The server cannot go on now; the request id finds the cause in its log.".to_owned()

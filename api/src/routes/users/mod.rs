@@ -26,7 +26,7 @@ use self::{
 };
 use super::{Tag, page, sessions::SessionView};
 use crate::{
-    extract::{ClientOrigin, Json, Lines, Permit},
+    extract::{ClientOrigin, Credential, Json, Lines, Permit},
     problem::{ApiResult, Busy, Conflict, Input, NotFound, Parameters, Permitted},
     reply::{Accepted, Created, List, NoContent, Ok as Reply, Stream},
 };
@@ -95,17 +95,19 @@ impl UsersApi {
     /// Hashes that cost more to check than a sign-in may are refused: Argon2 above 128 MiB or above 1 GiB of memory
     /// times iterations, bcrypt above cost 14, scrypt above 128 MiB, PBKDF2 above 2,000,000 iterations. A password of
     /// more than 72 bytes does not open an account with an imported bcrypt hash. At the first sign-in a hash is replaced
-    /// by one of ours. Read the answer while you send, or send some ten thousand lines at a time. Takes `users:write`.
+    /// by one of ours. Read the answer while you send, or send some ten thousand lines at a time: the import ends where the
+    /// access token or key does. Takes `users:write`.
     #[expect(clippy::unused_async, reason = "the framework awaits every handler")]
     #[oai(path = "/import", method = "post", operation_id = "importUsers")]
     async fn import(
         &self,
         Data(auth): Data<&Auth>,
-        Permit(caller): Permit<UsersWrite>,
+        _caller: Permit<UsersWrite>,
+        credential: Credential,
         origin: ClientOrigin,
         lines: Lines<ImportLine>,
     ) -> ApiResult<Stream<ImportReport>, (Permitted, Input)> {
-        Ok(Stream::of(import::run(auth.clone(), caller, origin.0, lines)))
+        Ok(Stream::of(import::run(auth.clone(), credential, origin.0, lines)))
     }
 
     /// Export users
