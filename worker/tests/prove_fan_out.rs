@@ -7,7 +7,8 @@ use std::{
 
 use futures::future::join_all;
 use latchkey_shared::{
-    outbox::{AT_ONCE, fan_out},
+    outbox::{self, AT_ONCE, Payload, event::UserRegistered, fan_out},
+    principal::{Actor, Origin},
     retention,
 };
 use latchkey_testing::{Prove, RealProcess, Receiver};
@@ -139,6 +140,28 @@ async fn up_to_two_hundred_endpoints_get_an_event_at_once() {
     // As if they had been written with the event.
     let beside = "SELECT count(*) FROM deliveries d JOIN events e ON e.id = d.event_id WHERE e.created_at = d.created_at";
     assert_eq!(world.count(beside).await, 2 * AT_ONCE + 1);
+}
+
+#[tokio::test]
+async fn events_written_together_are_spread_where_their_deliveries_are_very_many() {
+    let world = World::new().await;
+    add_endpoints(&world, 100).await;
+    let written = async |events: usize| {
+        let (context, origin) = (world.context(), Origin::default());
+        let mut change = context
+            .change(world.tenant, Actor::System, &origin)
+            .await
+            .unwrap();
+        let data: Vec<_> = (0..events).map(|_| UserRegistered::example()).collect();
+        outbox::emit_each(&mut change, None, &data).await.unwrap();
+        change.commit().await.unwrap();
+        world.count(DELIVERIES).await
+    };
+    assert_eq!(written(20).await, 2_000);
+    assert_eq!(written(21).await, 2_000, "the second ones are yet to be spread");
+    spread_all(&world).await;
+    assert_eq!(world.count(DELIVERIES).await, 4_100);
+    assert_eq!(world.count(ENDPOINTS_WITH_ONE).await, 4_100);
 }
 
 #[tokio::test]

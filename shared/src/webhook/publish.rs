@@ -4,8 +4,10 @@
 //! batch before is being written, gathers and is written at once (see [`Batcher`]); who comes alone waits for nobody.
 //! Each tenant has a queue to itself, and one connection at most in a process: its bursts hold up nobody else.
 //!
+//! A failure of the database is that of all in the batch: none of them is written then.
+//!
 //! What must never happen: an answer before the commit; events of two tenants in one transaction; a request that fails
-//! because of another in its batch.
+//! because of what another in its batch is.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -119,14 +121,13 @@ async fn write(
     let claims: Vec<_> = batch.iter().filter_map(|one| one.claim.as_ref()).collect();
     let used = use_claims(&change.tx, &claims).await?;
     let mut types: HashMap<OwnEventType, Vec<(usize, Box<RawValue>)>> = HashMap::new();
-    let mut written: Vec<Written> = Vec::with_capacity(batch.len());
+    let mut written = vec![None; batch.len()];
     for (place, publication) in batch.into_iter().enumerate() {
         let Publication {
             event_type,
             payload,
             claim,
         } = publication;
-        written.push(Err(Arc::new(Internal::fault("another attempt has taken over"))));
         if claim.is_none_or(|claim| used.contains(&claim.id)) {
             types.entry(event_type).or_default().push((place, payload));
         }
@@ -135,9 +136,13 @@ async fn write(
         let (places, payloads): (Vec<_>, Vec<_>) = publications.into_iter().unzip();
         let events = outbox::emit_own(&mut change, &event_type, &payloads).await?;
         for (place, event) in places.into_iter().zip(events) {
-            written[place] = Ok(event);
+            written[place] = Some(event);
         }
     }
     change.commit().await?;
-    Ok(written)
+    let taken_over = || Arc::new(Internal::fault("another attempt has taken over"));
+    Ok(written
+        .into_iter()
+        .map(|event| event.ok_or_else(taken_over))
+        .collect())
 }
