@@ -97,11 +97,8 @@ async fn s04_a_right_guess_waits_for_the_failures_beside_it_and_meets_their_lock
         )
         .await
         .unwrap();
-    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
     let commit = async {
-        while api.scalar(waits).await == 0 {
-            tokio::task::yield_now().await;
-        }
+        api.until_somebody_waits().await;
         beside.commit().await.unwrap();
     };
     let (answer, ()) = futures::join!(attempt(&api, ADA, PASSWORD, None), commit);

@@ -304,7 +304,7 @@ async fn s02_registering_and_then_signing_in_tells_nothing() {
     accounts_of_each_kind(api).await;
     api.user("acme", "gone@example.com").await;
     api.execute(
-        "UPDATE users SET status = 'disabled', email_verified_at = NULL WHERE email = 'gone@example.com'",
+        "UPDATE users SET status = 'disabled', email_verified_at = NULL, email_proven = false WHERE email = 'gone@example.com'",
     )
     .await;
     let addresses = ["new", "verified", "waiting", "disabled", "gone"].map(|of| format!("{of}@example.com"));

@@ -263,6 +263,14 @@ impl Api {
             .unwrap()
     }
 
+    /// Until a transaction waits for a row that another holds.
+    pub(crate) async fn until_somebody_waits(&self) {
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        while self.scalar(waits).await == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Changes rows behind the server's back.
     pub(crate) async fn execute(&self, sql: &str) {
         let tx = self

@@ -33,6 +33,8 @@ mod m20261126_000028_asymmetric_signatures;
 mod m20261126_000029_attempts_of_endpoints;
 mod m20261127_000030_due_by_lane;
 mod m20261127_000031_webhook_ranges;
+mod m20261127_000032_proven_addresses;
+mod m20261127_000033_invitations_by_keys;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -73,6 +75,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_000029_attempts_of_endpoints::Migration),
             Box::new(m20261127_000030_due_by_lane::Migration),
             Box::new(m20261127_000031_webhook_ranges::Migration),
+            Box::new(m20261127_000032_proven_addresses::Migration),
+            Box::new(m20261127_000033_invitations_by_keys::Migration),
         ]
     }
 }

@@ -223,7 +223,7 @@ async fn s16_a_users_key_enters_by_the_same_rules_as_the_user() {
             "UPDATE users SET status = 'active' WHERE email = 'owner@acme.test'",
         ),
         (
-            "UPDATE users SET email_verified_at = NULL WHERE email = 'owner@acme.test'",
+            "UPDATE users SET email_verified_at = NULL, email_proven = false WHERE email = 'owner@acme.test'",
             "UPDATE users SET email_verified_at = now() WHERE email = 'owner@acme.test'",
         ),
         (

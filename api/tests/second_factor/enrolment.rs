@@ -258,8 +258,10 @@ async fn s10_a_reset_of_an_unproven_account_removes_what_its_maker_had_set_up() 
     let api = Api::start(&bed).await;
     let maker = enrol(&bed, &api, json!({})).await;
     let token = first_step(&api).await;
-    api.execute("UPDATE users SET email_verified_at = NULL WHERE email = 'ada@example.com'")
-        .await;
+    api.execute(
+        "UPDATE users SET email_verified_at = NULL, email_proven = false WHERE email = 'ada@example.com'",
+    )
+    .await;
     api.post("acme", "/v1/auth/password/forgot", json!({ "email": ADA }))
         .await
         .expect(202);

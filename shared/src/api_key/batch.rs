@@ -71,6 +71,19 @@ pub async fn revoke_batch(
     Ok(ended)
 }
 
+/// Revokes all keys of the owner, who is held: the owner comes before the keys. How many there were.
+pub(crate) async fn revoke_of(
+    change: &mut Change<'_>,
+    owner: Subject,
+    reason: RevokeReason,
+) -> Result<usize, Internal> {
+    let choice = store::Choice {
+        owner: Some(owner),
+        ..store::Choice::default()
+    };
+    end(change, choice, reason).await
+}
+
 /// Revokes, and tells the audit trail, the tenant's endpoints and every process; how many there were.
 pub(super) async fn end(
     change: &mut Change<'_>,

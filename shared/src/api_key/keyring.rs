@@ -26,7 +26,7 @@ use crate::{
     entity::api_key,
     error::Internal,
     id::{ApiKeyId, TenantId},
-    postgres::CrossTenant,
+    postgres::{CrossTenant, Tx},
     principal::{Permissions, Subject},
     signal::{SignalKind, Signals},
 };
@@ -76,6 +76,11 @@ pub struct Known {
 }
 
 impl Known {
+    /// The key as PostgreSQL has it; nothing if it is gone.
+    pub(crate) async fn read(tx: &Tx, tenant: TenantId, id: ApiKeyId) -> Result<Option<Self>, Internal> {
+        store::find(tx, tenant, id).await?.map(Self::of).transpose()
+    }
+
     fn of(row: api_key::Model) -> Result<Self, Internal> {
         // A range that cannot be read must not come to mean anywhere.
         let ranges = row.allowed_cidrs.iter().map(|range| range.parse());
@@ -101,15 +106,24 @@ impl Known {
     /// # Errors
     /// With the first reason against it.
     pub fn usable(&self, now: DateTime<Utc>, address: Option<IpAddr>) -> Result<(), Refusal> {
+        self.live(now)?;
+        if !model::allows(&self.allowed_cidrs, address) {
+            return Err(Refusal::Elsewhere);
+        }
+        Ok(())
+    }
+
+    /// Whether it counts now, from somewhere.
+    ///
+    /// # Errors
+    /// With the first reason against it.
+    pub fn live(&self, now: DateTime<Utc>) -> Result<(), Refusal> {
         let is_over = |end: Option<DateTime<Utc>>| end.is_some_and(|end| end <= now);
         if self.revoked {
             return Err(Refusal::Revoked);
         }
         if is_over(self.expires_at) || is_over(self.retires_at) {
             return Err(Refusal::Expired);
-        }
-        if !model::allows(&self.allowed_cidrs, address) {
-            return Err(Refusal::Elsewhere);
         }
         Ok(())
     }

@@ -63,9 +63,7 @@ async fn report(
     if revoked {
         let choice = store::Choice {
             ids: Some(vec![key.id.0]),
-            hashes: None,
-            owner: None,
-            created_before: None,
+            ..store::Choice::default()
         };
         batch::end(&mut change, choice, RevokeReason::Leaked).await?;
     }

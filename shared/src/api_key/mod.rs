@@ -24,6 +24,7 @@ mod service;
 mod store;
 mod usage;
 
+pub(crate) use self::batch::revoke_of;
 pub use self::{
     batch::{RevokeBatch, revoke_batch},
     expiring::tell_expiring,

@@ -295,9 +295,7 @@ pub async fn revoke(
     store::hold_owner(&change.tx, tenant, owner).await?;
     let choice = store::Choice {
         ids: Some(vec![id.0]),
-        hashes: None,
-        owner: None,
-        created_before: None,
+        ..store::Choice::default()
     };
     batch::end(&mut change, choice, RevokeReason::Revoked).await?;
     change.commit().await?;

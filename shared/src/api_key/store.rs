@@ -152,6 +152,7 @@ pub(super) async fn hold_owner(tx: &Tx, tenant: TenantId, owner: Subject) -> Res
 }
 
 /// Which keys a batch means: each condition that is given narrows the choice.
+#[derive(Default)]
 pub(super) struct Choice {
     pub(super) ids: Option<Vec<Uuid>>,
     pub(super) hashes: Option<Vec<Vec<u8>>>,

@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::{
     Auth, NewPasswordError,
+    inviter::granted,
     password::hash_new,
     register::{announce, claim},
+    verify::announce_verified,
 };
 use crate::{
     audit::{self, Record},
@@ -26,7 +28,7 @@ use crate::{
 pub struct Accept {
     /// From the mail.
     pub token: String,
-    /// Of the account to be. Where the address has an account that is proven, that one's password stays.
+    /// Of the account to be. Where the address has an account, and a mail has proven that, its own password stays.
     pub password: Secret<String>,
     /// What its user goes by.
     pub name: Option<String>,
@@ -81,20 +83,27 @@ pub async fn accept_invitation(auth: &Auth, origin: &Origin, request: Accept) ->
 
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
     let (id, now) = (tenant.id, change.now);
+    let mut user = new_row(&change, &email, name, password_hash, Some(now));
+    user.email_proven = true;
+    // The user's row before the token's, as everywhere.
+    let (user, account) = admit(&mut change, user).await?;
     let proof = one_time::consume(&change.tx, id, Purpose::AcceptInvitation, &token, now).await?;
     let invitation = InvitationId(proof.ok_or(AcceptError::InvalidToken)?.subject_id);
     let invited = invitation::accept(&change.tx, id, invitation, now)
         .await?
         .ok_or(AcceptError::InvalidToken)?;
 
-    let user = new_row(&change, &email, name, password_hash, Some(now));
-    let user = admit(&mut change, user).await?;
-    let roles = invitation::granted(&change, &tenant, &invited).await?;
+    let roles = granted(&change, &tenant, &invited).await?;
     let roles = roles.ok_or(AcceptError::InvalidToken)?;
     rbac::give(&mut change, user.id, &roles).await?;
     audit::record(
         &change,
-        Record::success("invitation.accept", "invitation", invitation.0, json!({})),
+        Record::success(
+            "invitation.accept",
+            "invitation",
+            invitation.0,
+            json!({ "account": account }),
+        ),
     )
     .await?;
     let data = event::InvitationAccepted {
@@ -126,29 +135,45 @@ async fn invited_address(auth: &Auth, token: &Token) -> Result<Email, AcceptErro
     Email::parse(&proof.address).map_err(|error| AcceptError::Internal(Internal::fault(error)))
 }
 
-/// The new account, or the one that the address had already, its address proven now.
-async fn admit(change: &mut Change<'_>, user: user::Model) -> Result<user::Model, AcceptError> {
-    if store::insert(&change.tx, user.clone()).await? {
-        change.actor = Actor::User(user.id);
-        announce(change, &user).await?;
-        return Ok(user);
+/// The new account, or the one that the address has already, its address proven now; and a word for which it is.
+///
+/// An account that somebody has made in advance, of an address that no mail has proven, is the reader's of this mail, with
+/// the password that came with it: whether its maker registered, or was an administrator who called the address verified.
+async fn admit(
+    change: &mut Change<'_>,
+    user: user::Model,
+) -> Result<(user::Model, &'static str), AcceptError> {
+    loop {
+        if store::insert(&change.tx, user.clone()).await? {
+            change.actor = Actor::User(user.id);
+            announce(change, &user).await?;
+            return Ok((user, "made"));
+        }
+        let known = store::hold_by_email(&change.tx, change.tenant, &user.email_canonical).await?;
+        // Or whoever had the address has left it in between.
+        if let Some(known) = known {
+            change.actor = Actor::User(known.id);
+            return prove(change, known, &user).await;
+        }
     }
-    let known = store::find_by_email(&change.tx, change.tenant, &user.email_canonical).await?;
-    let known = known.ok_or(AcceptError::InvalidToken)?;
-    change.actor = Actor::User(known.id);
-    // Whoever registered here before proved nothing: the account is the reader's of this mail, with the password
-    // that came with it.
+}
+
+/// Proves the address of an account that is held, after what comes of a proof that is the first.
+async fn prove(
+    change: &mut Change<'_>,
+    known: user::Model,
+    attempt: &user::Model,
+) -> Result<(user::Model, &'static str), AcceptError> {
+    let (tenant, id) = (change.tenant, known.id);
+    if known.email_proven {
+        return Ok((known, "kept"));
+    }
+    claim(change, &known).await?;
+    store::take_over(&change.tx, tenant, id, attempt).await?;
+    store::verify_email(&change.tx, tenant, id, &known.email_canonical, change.now).await?;
     if known.email_verified_at.is_none() {
-        claim(change, known.id).await?;
+        announce_verified(change, &known).await?;
     }
-    store::take_over_unverified(&change.tx, change.tenant, known.id, &user).await?;
-    store::verify_email(
-        &change.tx,
-        change.tenant,
-        known.id,
-        &known.email_canonical,
-        change.now,
-    )
-    .await?;
-    Ok(known)
+    let user = store::find(&change.tx, tenant, id).await?;
+    Ok((user.ok_or(AcceptError::InvalidToken)?, "claimed"))
 }

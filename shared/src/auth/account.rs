@@ -19,6 +19,7 @@ use crate::{
     error::Internal,
     id::{TenantId, UserId},
     mfa,
+    postgres::Tx,
     principal::Permissions,
     rbac,
     signal::{SignalKind, Signals},
@@ -138,15 +139,20 @@ impl Accounts {
 
 async fn load(context: &Context, tenant: TenantId, user: UserId) -> Result<Option<Account>, Internal> {
     let tx = context.postgres.tenant(tenant).await?;
-    let Some(row) = user::store::find(&tx, tenant, user).await? else {
+    read(&tx, tenant, user).await
+}
+
+/// The account as PostgreSQL has it; nothing if it is gone.
+pub(super) async fn read(tx: &Tx, tenant: TenantId, user: UserId) -> Result<Option<Account>, Internal> {
+    let Some(row) = user::store::find(tx, tenant, user).await? else {
         return Ok(None);
     };
-    let Some(tenant) = tenant::store::find(&tx, tenant).await? else {
+    let Some(tenant) = tenant::store::find(tx, tenant).await? else {
         return Ok(None);
     };
     let tenant = Tenant::try_from(tenant)?;
-    let held = rbac::held(&tx, tenant.id, tenant.is_platform(), user).await?;
-    let enrolled = mfa::is_enrolled(&tx, tenant.id, user).await?;
+    let held = rbac::held(tx, tenant.id, tenant.is_platform(), user).await?;
+    let enrolled = mfa::is_enrolled(tx, tenant.id, user).await?;
     Ok(Some(Account {
         user: row.into(),
         tenant,

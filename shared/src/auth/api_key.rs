@@ -8,17 +8,19 @@ use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
 use chrono::{DateTime, Utc};
 
 use super::{
-    Account, Auth,
+    Account, Auth, account,
     policy::{self, Next, Proven},
 };
 use crate::{
     api_key::{KeyText, Known, Outcome, Refusal},
     error::Internal,
-    id::TenantId,
+    id::{ApiKeyId, TenantId},
     limit::Verdict,
     permission::{ApiKeysVerify, Authorized},
+    postgres::Tx,
     principal::{Permissions, Principal, Subject},
-    service_account::ServiceAccountStatus,
+    service_account::{Machine, ServiceAccountStatus},
+    tenant::Tenant,
 };
 
 /// Whoever came by a key that counts.
@@ -246,22 +248,14 @@ async fn judge(
     let permissions = match known.owner {
         Subject::User(user) => {
             let account = auth.accounts.get_heard(&auth.context, known.tenant, user).await?;
-            let may_enter = |account: &&Account| {
-                let account: &Account = account;
-                policy::may_enter(account, &account.tenant, Proven::Key) == Ok(Next::Enter)
-                    && !account.must_enrol()
-            };
-            let account = account.as_deref().filter(may_enter);
-            account.map(|account| known.permissions_within(&account.permissions))
+            account.and_then(|account| of_user(known, &account))
         }
         Subject::ServiceAccount(id) => match auth.active_tenant_heard(known.tenant).await? {
             Some(tenant) => {
                 let machine = auth
                     .machines
                     .get(&auth.context, tenant.id, tenant.is_platform(), id);
-                let machine = machine.await?;
-                let machine = machine.filter(|machine| machine.status == ServiceAccountStatus::Active);
-                machine.map(|machine| known.permissions_within(&machine.permissions))
+                machine.await?.and_then(|machine| of_machine(known, &machine))
             }
             None => None,
         },
@@ -271,4 +265,39 @@ async fn judge(
         }
     };
     Ok(permissions.ok_or(VerifyCode::OwnerDisabled))
+}
+
+/// What the key of that id may do now, by what PostgreSQL holds of it and its owner; nothing if it counts no longer. For
+/// what was begun with a key, and is finished without it.
+pub(super) async fn worth(
+    tx: &Tx,
+    tenant: &Tenant,
+    id: ApiKeyId,
+    now: DateTime<Utc>,
+) -> Result<Option<Permissions>, Internal> {
+    let known = Known::read(tx, tenant.id, id).await?;
+    let Some(known) = known.filter(|known| known.live(now).is_ok()) else {
+        return Ok(None);
+    };
+    Ok(match known.owner {
+        Subject::User(user) => {
+            let account = account::read(tx, tenant.id, user).await?;
+            account.and_then(|account| of_user(&known, &account))
+        }
+        Subject::ServiceAccount(id) => {
+            let machine = Machine::read(tx, tenant.id, tenant.is_platform(), id).await?;
+            machine.and_then(|machine| of_machine(&known, &machine))
+        }
+        Subject::Tenant => Some(known.permissions_of_tenant(tenant.is_platform())),
+    })
+}
+
+fn of_user(known: &Known, account: &Account) -> Option<Permissions> {
+    let may_enter = policy::may_enter(account, &account.tenant, Proven::Key) == Ok(Next::Enter);
+    (may_enter && !account.must_enrol()).then(|| known.permissions_within(&account.permissions))
+}
+
+fn of_machine(known: &Known, machine: &Machine) -> Option<Permissions> {
+    let may_act = machine.status == ServiceAccountStatus::Active;
+    may_act.then(|| known.permissions_within(&machine.permissions))
 }

@@ -21,6 +21,7 @@ mod enter;
 mod evenly;
 mod factor;
 mod introspect;
+mod inviter;
 mod keys;
 mod login;
 mod password;

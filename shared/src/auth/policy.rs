@@ -202,6 +202,7 @@ mod tests {
             password_hash: String::new(),
             status: UserStatus::Active,
             email_verified_at: Some(now),
+            email_proven: true,
             decoy_hash: None,
             pending_email: None,
             password_changed_at: None,

@@ -4,16 +4,16 @@ use serde_json::json;
 
 use super::{Auth, NewPasswordError, evenly::evenly, password::hash_new_like};
 use crate::{
+    api_key,
     audit::{self, Record},
     context::Change,
     device,
-    entity::user,
+    entity::{KeyRevokeReason, user},
     error::{Internal, internal_variant},
-    id::UserId,
     mail::{self, Letter, To},
     mfa,
     outbox::{self, event},
-    principal::{Actor, Origin},
+    principal::{Actor, Origin, Subject},
     rbac::{self, Builtin},
     secret::Secret,
     session::{self, RevokeReason},
@@ -176,14 +176,20 @@ pub(crate) async fn send_verification(
     Ok(())
 }
 
-/// An account whose address nobody has proven is claimed by someone else, or by its owner at last: whatever was begun
-/// with it ends, its second factor and its devices included.
-pub(super) async fn claim(change: &mut Change<'_>, user: UserId) -> Result<(), Internal> {
-    store::hold(&change.tx, change.tenant, user).await?;
-    mfa::remove(change, user).await?;
-    device::forget_all(&change.tx, change.tenant, user).await?;
-    session::revoke_all(change, user, None, RevokeReason::AccountTakenOver).await?;
-    change.signal(SignalKind::AccountChanged, user.0).await?;
+/// An account that is held, and whose address no mail has proven, is claimed by someone else, or by its owner at last:
+/// whatever was begun with it ends, its sessions and sign-ins under way, its devices and its keys. So does its second factor, unless it belongs
+/// to an account that an administrator has called verified: that one may be its owner's, and whoever reads the mail alone
+/// must not pass it.
+pub(super) async fn claim(change: &mut Change<'_>, user: &user::Model) -> Result<(), Internal> {
+    let id = user.id;
+    if user.email_verified_at.is_none() {
+        mfa::remove(change, id).await?;
+    }
+    mfa::drop_challenges(&change.tx, change.tenant, id).await?;
+    device::forget_all(&change.tx, change.tenant, id).await?;
+    session::revoke_all(change, id, None, RevokeReason::AccountTakenOver).await?;
+    api_key::revoke_of(change, Subject::User(id), KeyRevokeReason::AccountTakenOver).await?;
+    change.signal(SignalKind::AccountChanged, id.0).await?;
     Ok(())
 }
 
@@ -191,11 +197,11 @@ pub(super) async fn claim(change: &mut Change<'_>, user: UserId) -> Result<(), I
 /// nobody has a claim to it yet: the mail proves the newest attempt, so that attempt's password counts, and no earlier
 /// token or password does.
 async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model) -> Result<(), Internal> {
-    let known = store::find_by_email(&change.tx, tenant.id, &attempt.email_canonical).await?;
+    let known = store::hold_by_email(&change.tx, tenant.id, &attempt.email_canonical).await?;
     let Some(known) = known else { return Ok(()) };
     if known.email_verified_at.is_none() {
-        claim(change, known.id).await?;
-        store::take_over_unverified(&change.tx, tenant.id, known.id, attempt).await?;
+        claim(change, &known).await?;
+        store::take_over(&change.tx, tenant.id, known.id, attempt).await?;
         send_verification(change, tenant, &known).await?;
     } else {
         store::set_decoy(&change.tx, tenant.id, known.id, &attempt.password_hash).await?;

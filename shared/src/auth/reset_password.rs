@@ -192,12 +192,14 @@ async fn account_of(auth: &Auth, tenant: &Tenant, token: &Token) -> Result<user:
         .ok_or(ResetPasswordError::InvalidToken)
 }
 
-/// The owner hears of it; so does whoever follows the account. Whoever reads the mail has the address: where that was
-/// not proven yet, it is now.
+/// The owner hears of it; so does whoever follows the account. Whoever reads the mail has the address: where no mail had
+/// proven it yet, this one has.
 async fn tell(change: &mut Change<'_>, tenant: &Tenant, user: &user::Model) -> Result<(), Internal> {
-    if user.email_verified_at.is_none() {
-        claim(change, user.id).await?;
+    if !user.email_proven {
+        claim(change, user).await?;
         store::verify_email(&change.tx, tenant.id, user.id, &user.email_canonical, change.now).await?;
+    }
+    if user.email_verified_at.is_none() {
         announce_verified(change, user).await?;
     }
     audit::record(

@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::id::{InvitationId, TenantId, UserId};
+use crate::id::{ApiKeyId, InvitationId, TenantId, UserId};
 
 /// Someone is asked to join a tenant.
 #[sea_orm::model]
@@ -22,8 +22,8 @@ pub struct Model {
     pub role_ids: Vec<Uuid>,
     /// Who asked; none for the platform, and for a key that is nobody's.
     pub invited_by: Option<UserId>,
-    /// Of one that was made with a key: what its roles granted then.
-    pub ceiling: Option<Vec<String>>,
+    /// The key that it was made with; that may be gone.
+    pub api_key_id: Option<ApiKeyId>,
     /// When it was made.
     pub created_at: DateTimeUtc,
     /// Until when it can be accepted.

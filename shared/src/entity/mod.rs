@@ -126,6 +126,8 @@ text_enum! {
         Leaked = "leaked"
         /// The service account that it acted for was deleted.
         OwnerDeleted = "owner_deleted"
+        /// It was made before the address was proven, by whoever had the account first.
+        AccountTakenOver = "account_taken_over"
     }
     /// What an endpoint did, so that it was turned off.
     Offence {

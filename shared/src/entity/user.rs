@@ -28,8 +28,10 @@ pub struct Model {
     pub decoy_hash: Option<String>,
     /// Its state.
     pub status: UserStatus,
-    /// When the address was proven.
+    /// When the address was proven by a mail to it, or an administrator said that it is the user's.
     pub email_verified_at: Option<DateTimeUtc>,
+    /// Whether it was proven by a mail.
+    pub email_proven: bool,
     /// The address that is to take the place of the present one, once it is proven.
     pub pending_email: Option<String>,
     /// When another password was set last; null if the account was made with it. Another hash of the same password is

@@ -203,11 +203,14 @@ pub const TABLES: &[Table] = &[
         newest: "created_at",
         ending: Ending::Delete,
         columns: &[
-            (Reference, &["id", "tenant_id", "role_ids", "invited_by"]),
+            (
+                Reference,
+                &["id", "tenant_id", "role_ids", "invited_by", "api_key_id"],
+            ),
             (Personal, &["email", "email_canonical"]),
             (
                 Operational,
-                &["ceiling", "created_at", "expires_at", "accepted_at", "revoked_at"],
+                &["created_at", "expires_at", "accepted_at", "revoked_at"],
             ),
         ],
     },
@@ -445,6 +448,7 @@ pub const TABLES: &[Table] = &[
                 &[
                     "status",
                     "email_verified_at",
+                    "email_proven",
                     "password_changed_at",
                     "created_at",
                     "updated_at",

@@ -18,6 +18,7 @@ use crate::{
     context::Context,
     error::Internal,
     id::{ServiceAccountId, TenantId},
+    postgres::Tx,
     principal::Permissions,
     signal::{SignalKind, Signals},
 };
@@ -34,6 +35,23 @@ pub struct Machine {
     pub status: ServiceAccountStatus,
     /// What its roles grant together.
     pub permissions: Permissions,
+}
+
+impl Machine {
+    /// The account as PostgreSQL has it; nothing if it is gone.
+    pub(crate) async fn read(
+        tx: &Tx,
+        tenant: TenantId,
+        is_platform: bool,
+        id: ServiceAccountId,
+    ) -> Result<Option<Self>, Internal> {
+        let loaded = store::load(tx, tenant, is_platform, id).await?;
+        Ok(loaded.map(|(row, roles)| Self {
+            tenant,
+            status: row.status,
+            permissions: roles.iter().flat_map(|role| role.permissions.iter()).collect(),
+        }))
+    }
 }
 
 /// The service accounts that were used lately.
@@ -91,14 +109,10 @@ impl Machines {
         }
         let changes = self.changes.load(Ordering::Acquire);
         let tx = context.postgres.tenant(tenant).await?;
-        let Some((row, roles)) = store::load(&tx, tenant, is_platform, id).await? else {
+        let Some(machine) = Machine::read(&tx, tenant, is_platform, id).await? else {
             return Ok(None);
         };
-        let machine = Arc::new(Machine {
-            tenant,
-            status: row.status,
-            permissions: roles.iter().flat_map(|role| role.permissions.iter()).collect(),
-        });
+        let machine = Arc::new(machine);
         self.known.insert(id, Arc::clone(&machine));
         // A change that came in before the insertion has not removed what came after it.
         if self.changes.load(Ordering::Acquire) != changes {

@@ -1,7 +1,8 @@
 //! Users: people in one tenant.
 //!
-//! A user is `active` or `disabled`, and has an address that is proven or not. The address has one canonical form,
-//! which is unique in the tenant; a pending one takes its place once it is proven. What a password must be, one-time
+//! A user is `active` or `disabled`, and has an address that is verified or not: proven by a mail to it, or on the word
+//! of an administrator, which opens the way in and proves nothing of whoever knows the password. The address has one
+//! canonical form, which is unique in the tenant; a pending one takes its place once it is proven. What a password must be, one-time
 //! tokens and invitations, the ways for a mail to come back as a proof, live here too.
 //!
 //! Whoever changes a user and what belongs to the user writes or holds the user's row first. Two changes then take
@@ -38,7 +39,7 @@ pub struct User {
     pub name: Option<String>,
     /// Whether the user may sign in.
     pub status: UserStatus,
-    /// When the address was proven.
+    /// When the address was proven, or an administrator said that it is the user's.
     pub email_verified_at: Option<DateTime<Utc>>,
     /// The address that is to take its place, once it is proven.
     pub pending_email: Option<String>,
@@ -60,6 +61,7 @@ impl From<user::Model> for User {
             decoy_hash: _,
             status,
             email_verified_at,
+            email_proven: _,
             pending_email,
             password_changed_at: _,
             external_id: _,
@@ -80,7 +82,7 @@ impl From<user::Model> for User {
     }
 }
 
-/// The row of a new account in the change's tenant.
+/// The row of a new account in the change's tenant; no mail has proven its address yet.
 pub(crate) fn new_row(
     change: &Change<'_>,
     email: &Email,
@@ -98,6 +100,7 @@ pub(crate) fn new_row(
         decoy_hash: None,
         status: UserStatus::Active,
         email_verified_at,
+        email_proven: false,
         pending_email: None,
         password_changed_at: None,
         external_id: None,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, SqlErr, TryInsertResult, raw_sql,
+    QueryOrder, QuerySelect, Select, SqlErr, TryInsertResult, raw_sql, sea_query::LockType,
 };
 
 use super::{Email, UserStatus};
@@ -26,11 +26,25 @@ pub(crate) async fn find_by_email(
     tenant: TenantId,
     canonical: &str,
 ) -> Result<Option<user::Model>, DbErr> {
+    by_email(tenant, canonical).one(tx).await
+}
+
+/// Who has the address, held until the transaction ends: nobody's address changes meanwhile.
+pub(crate) async fn hold_by_email(
+    tx: &Tx,
+    tenant: TenantId,
+    canonical: &str,
+) -> Result<Option<user::Model>, DbErr> {
+    by_email(tenant, canonical)
+        .lock(LockType::NoKeyUpdate)
+        .one(tx)
+        .await
+}
+
+fn by_email(tenant: TenantId, canonical: &str) -> Select<user::Entity> {
     user::Entity::find()
         .filter(user::Column::TenantId.eq(tenant))
         .filter(user::Column::EmailCanonical.eq(canonical))
-        .one(tx)
-        .await
 }
 
 /// Writes the row unless the address is taken; says whether it did.
@@ -45,6 +59,7 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         decoy_hash,
         status,
         email_verified_at,
+        email_proven,
         pending_email,
         password_changed_at,
         external_id,
@@ -62,6 +77,7 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         decoy_hash: Set(decoy_hash),
         status: Set(status),
         email_verified_at: Set(email_verified_at),
+        email_proven: Set(email_proven),
         pending_email: Set(pending_email),
         password_changed_at: Set(password_changed_at),
         external_id: Set(external_id),
@@ -220,7 +236,7 @@ pub(crate) async fn change_email(
         .execute_raw(raw_sql!(
             Postgres,
             "UPDATE users SET email = {written}, email_canonical = {canonical}, email_verified_at = {now},
-                 decoy_hash = NULL, pending_email = NULL, updated_at = {now}
+                 email_proven = true, decoy_hash = NULL, pending_email = NULL, updated_at = {now}
              WHERE tenant_id = {tenant} AND id = {id}"
         ))
         .await;
@@ -231,9 +247,10 @@ pub(crate) async fn change_email(
     }
 }
 
-/// Gives an account whose address is unproven the password and name of a later attempt, and ends what an
-/// earlier one may have begun. A proven account is left alone.
-pub(crate) async fn take_over_unverified(
+/// Gives an account whose address no mail has proven the password and name of a later attempt, and ends what an earlier
+/// one may have begun; what an administrator has called the user stays, where the attempt has no name. A proven account
+/// is left alone.
+pub(crate) async fn take_over(
     tx: &Tx,
     tenant: TenantId,
     id: UserId,
@@ -247,9 +264,10 @@ pub(crate) async fn take_over_unverified(
     let taken = tx
         .execute_raw(raw_sql!(
             Postgres,
-            "UPDATE users SET password_hash = {hash}, password_changed_at = {now}, name = {name},
+            "UPDATE users SET password_hash = {hash}, decoy_hash = NULL, password_changed_at = {now},
+                 name = CASE WHEN email_verified_at IS NULL THEN {name} ELSE coalesce({name}, name) END,
                  pending_email = NULL, updated_at = {now}
-             WHERE tenant_id = {tenant} AND id = {id} AND email_verified_at IS NULL"
+             WHERE tenant_id = {tenant} AND id = {id} AND NOT email_proven"
         ))
         .await?;
     if taken.rows_affected() == 1 {
@@ -291,7 +309,7 @@ pub(crate) async fn rename(
         .await
 }
 
-/// Marks the address as proven, if it still is the user's; says whether it was.
+/// Marks the address as proven by a mail, if it still is the user's; says whether it was.
 pub(crate) async fn verify_email(
     tx: &Tx,
     tenant: TenantId,
@@ -302,7 +320,8 @@ pub(crate) async fn verify_email(
     let done = tx
         .execute_raw(raw_sql!(
             Postgres,
-            "UPDATE users SET email_verified_at = coalesce(email_verified_at, {now}), updated_at = {now}
+            "UPDATE users SET email_verified_at = coalesce(email_verified_at, {now}), email_proven = true,
+                 updated_at = {now}
              WHERE tenant_id = {tenant} AND id = {id} AND email_canonical = {address}"
         ))
         .await?;

@@ -6,8 +6,8 @@
 //!
 //! An invitation is worth as much as whoever made it is now: it is void while they could not make it any more, because
 //! they were disabled, deleted or lost a permission, or because its roles came to grant what they do not hold. One made
-//! with an API key is void besides if its roles grant more than they did then. What the platform itself sends, to the
-//! first owner of a tenant, stands by itself.
+//! with an API key ends with that key, even if another has taken its place. What the platform itself sends, to the first
+//! owner of a tenant, stands by itself.
 //!
 //! What must never happen: an invitation that is accepted twice, or after it was taken back; one that grants what nobody
 //! who stands behind it could grant.
@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub use self::service::{CreateInvitation, create_invitation, invite, list_invitations, revoke_invitation};
-pub(crate) use self::{service::granted, store::accept};
+pub(crate) use self::store::accept;
 use super::Email;
 use crate::{
     entity::invitation,
@@ -99,7 +99,7 @@ impl Invitation {
             email_canonical: _,
             role_ids,
             invited_by,
-            ceiling: _,
+            api_key_id: _,
             created_at,
             expires_at,
             accepted_at,

@@ -1,4 +1,4 @@
-//! Inviting, and what an invitation is worth when it is accepted.
+//! Inviting, and taking it back.
 
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, DbErr};
 use serde_json::json;
@@ -9,15 +9,15 @@ use crate::{
     context::{Change, Context},
     entity::invitation,
     error::Internal,
-    id::{InvitationId, RoleId, UserId},
+    id::{ApiKeyId, InvitationId, RoleId, UserId},
     mail::{self, Letter, To},
     page::{Page, PageRequest},
-    permission::{Authorized, InvitationsRead, InvitationsWrite, Permission},
-    principal::{Origin, Permissions, Principal, Subject},
-    rbac::{self, Builtin, Granter, Role, may_grant},
+    permission::{Authorized, InvitationsRead, InvitationsWrite},
+    principal::{Origin, Principal, Subject},
+    rbac::{self, Builtin},
     tenant::{self, Tenant},
     user::{
-        self, Email, UserStatus,
+        self, Email,
         one_time::{self, Purpose},
     },
 };
@@ -31,14 +31,13 @@ pub struct CreateInvitation {
     pub roles: Vec<RoleId>,
 }
 
-/// Who stands behind an invitation.
+/// Who stands behind an invitation; nobody for the platform itself.
 #[derive(Default)]
 struct Inviter {
     user: Option<UserId>,
+    key: Option<ApiKeyId>,
     /// What the mail says of it.
     name: Option<String>,
-    /// Of a key: what its roles may grant at most.
-    ceiling: Option<Vec<String>>,
 }
 
 /// Invites the address in the platform's own name into the change's tenant.
@@ -78,7 +77,7 @@ pub async fn create_invitation(
     let tenant = tenant::store::find(&change.tx, by.tenant).await?;
     let gone = || DbErr::RecordNotFound("the caller's tenant".to_owned());
     let tenant = Tenant::try_from(tenant.ok_or_else(gone)?)?;
-    let inviter = inviter(&change, by, &roles).await?;
+    let inviter = inviter(&change, by).await?;
     let roles: Vec<RoleId> = roles.iter().map(|role| role.id).collect();
     let row = write(&mut change, &tenant, &email, &roles, inviter).await?;
     if store::count_pending(&change.tx, tenant.id, change.now).await? > MAX_PENDING {
@@ -90,21 +89,20 @@ pub async fn create_invitation(
     Ok(Invitation::of(row, &roles, now))
 }
 
-async fn inviter(change: &Change<'_>, by: &Principal, roles: &[Role]) -> Result<Inviter, DbErr> {
-    let in_person = by.key.is_none();
+async fn inviter(change: &Change<'_>, by: &Principal) -> Result<Inviter, DbErr> {
     let user = match by.subject {
         Subject::User(user) => Some(user),
         Subject::ServiceAccount(_) | Subject::Tenant => None,
     };
-    let name = match user.filter(|_| in_person) {
+    // A key is not its owner in person.
+    let named = match user.filter(|_| by.key.is_none()) {
         Some(user) => user::store::find(&change.tx, by.tenant, user).await?,
         None => None,
     };
-    let granted = || roles.iter().flat_map(|role| role.permissions.iter());
     Ok(Inviter {
         user,
-        name: name.and_then(|user| user.name),
-        ceiling: (!in_person).then(|| granted().map(str::to_owned).collect()),
+        key: by.key,
+        name: named.and_then(|user| user.name),
     })
 }
 
@@ -128,7 +126,7 @@ async fn write(
         email_canonical: Set(email.canonical().to_owned()),
         role_ids: Set(roles.iter().map(|role| role.0).collect()),
         invited_by: Set(inviter.user),
-        ceiling: Set(inviter.ceiling),
+        api_key_id: Set(inviter.key),
         created_at: Set(change.now),
         expires_at: Set(expires_at),
         accepted_at: Set(None),
@@ -205,41 +203,4 @@ pub async fn revoke_invitation(
     }
     change.commit().await?;
     Ok(())
-}
-
-/// What an invitation that is being accepted grants; nothing if it is void, because nobody who stands behind it could
-/// make it now.
-pub(crate) async fn granted(
-    change: &Change<'_>,
-    tenant: &Tenant,
-    row: &invitation::Model,
-) -> Result<Option<Vec<Role>>, Internal> {
-    let (tx, id) = (&change.tx, tenant.id);
-    let roles: Vec<RoleId> = row.role_ids.iter().copied().map(RoleId).collect();
-    let roles = rbac::find_roles(tx, id, &roles).await?;
-    if let Some(ceiling) = &row.ceiling {
-        let ceiling: Permissions = ceiling.iter().map(String::as_str).collect();
-        if !roles
-            .iter()
-            .all(|role| may_grant(&ceiling, role.permissions.iter()))
-        {
-            return Ok(None);
-        }
-    }
-    if let Some(inviter) = row.invited_by {
-        let user = user::store::find(tx, id, inviter).await?;
-        if user.is_none_or(|user| user.status != UserStatus::Active) {
-            return Ok(None);
-        }
-        let held = rbac::held(tx, id, tenant.is_platform(), inviter).await?;
-        let may_invite = held.permissions.contains(InvitationsWrite::NAME);
-        let granter = Granter {
-            permissions: held.permissions,
-            is_owner: held.is_owner,
-        };
-        if !may_invite || !roles.iter().all(|role| granter.may_give(role)) {
-            return Ok(None);
-        }
-    }
-    Ok(Some(roles))
 }
