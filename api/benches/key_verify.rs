@@ -40,8 +40,8 @@ fn bare(request: &Request, Json(asked): Json<serde_json::Value>) -> StatusCode {
 async fn main() -> Outcome<()> {
     let bed = TestBed::with(&[("log.level", "warn"), ("log.format", "json")]).await;
     let (auth, _metrics) = start(&bed).await?;
-    let whole = serve(app(auth, Draining::default())?)?;
-    let least = serve(Route::new().at("/v1/api-keys/verify", post(bare)))?;
+    let whole = serve(app(auth, Draining::default())?).await?;
+    let least = serve(Route::new().at("/v1/api-keys/verify", post(bare))).await?;
 
     let token = sign_in(&whole).await?;
     let created: serde_json::Value = reqwest::Client::builder()

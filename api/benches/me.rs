@@ -48,8 +48,8 @@ async fn main() -> Outcome<()> {
         Arc::new(JwtRing::new(&context.config.tokens, keys)),
         context.clone(),
     );
-    let whole = serve(app(auth, Draining::default())?)?;
-    let least = serve(Route::new().at("/v1/auth/me", get(bare)).data(ring))?;
+    let whole = serve(app(auth, Draining::default())?).await?;
+    let least = serve(Route::new().at("/v1/auth/me", get(bare)).data(ring)).await?;
 
     let token = sign_in(&whole).await?;
     let request = |address| {

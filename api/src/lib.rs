@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod breach;
+pub mod connections;
 pub mod dns;
 pub mod extract;
 mod json_object;

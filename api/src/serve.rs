@@ -1,6 +1,6 @@
 //! The process: from settings to a listening server, and to its end.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{future::pending, io, sync::Arc, time::Duration};
 
 use latchkey_shared::{
     auth::{Auth, AuthStartError, upkeep},
@@ -13,15 +13,14 @@ use latchkey_shared::{
     telemetry::{self, TelemetryError},
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
-use poem::{
-    EndpointExt, Route, Server, get, handler,
-    listener::{Acceptor, Listener, TcpListener},
-    web::Data,
+use poem::{EndpointExt, Route, get, handler, web::Data};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal as unix_signal},
 };
-use tokio::signal::unix::{SignalKind, signal as unix_signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::app, breach::range_service, routes::health::Draining};
+use crate::{app::app, breach::range_service, connections, routes::health::Draining};
 
 /// Why the process ended.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +77,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let upkeep = tokio::spawn(upkeep(auth.clone(), stop.clone()));
     let api = app(auth, draining.clone())?;
     let ended = ask_to_end()?;
-    let metrics_listener = TcpListener::bind(server.metrics_listen).into_acceptor().await?;
+    let metrics_listener = TcpListener::bind(server.metrics_listen).await?;
     tokio::spawn(keep_metrics(metrics.clone()));
     tokio::spawn(serve_metrics(metrics_listener, metrics));
     tracing::info!(listen = %server.listen, "serving");
@@ -90,10 +89,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         draining.begin();
         tokio::time::sleep(notice).await;
     };
-    Server::new(TcpListener::bind(server.listen))
-        .name("api")
-        .run_with_graceful_shutdown(api, ending, Some(server.drain))
-        .await?;
+    let listener = TcpListener::bind(server.listen).await?;
+    connections::serve(listener, api, ending, server.drain).await?;
     stop.cancel();
     if let Err(error) = upkeep.await {
         tracing::error!(%error, "the upkeep broke off");
@@ -116,13 +113,9 @@ fn ask_to_end() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn serve_metrics(listener: impl Acceptor + 'static, handle: PrometheusHandle) {
+async fn serve_metrics(listener: TcpListener, handle: PrometheusHandle) {
     let routes = Route::new().at("/metrics", get(render)).data(handle);
-    if let Err(error) = Server::new_with_acceptor(listener)
-        .name("metrics")
-        .run(routes)
-        .await
-    {
+    if let Err(error) = connections::serve(listener, routes, pending(), Duration::ZERO).await {
         tracing::error!(%error, "metrics are no longer served");
     }
 }

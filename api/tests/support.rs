@@ -1,8 +1,8 @@
 //! A server on a port of its own, and people who use it.
 
-use std::{borrow::Borrow, fmt::Write, sync::Arc};
+use std::{borrow::Borrow, fmt::Write, sync::Arc, time::Duration};
 
-use latchkey_api::{app::app, breach::range_service, routes::health::Draining};
+use latchkey_api::{app::app, breach::range_service, connections, routes::health::Draining};
 use latchkey_shared::{
     auth::{Auth, bootstrap::bootstrap, upkeep},
     context::Context,
@@ -13,10 +13,10 @@ use latchkey_shared::{
     user::Email,
 };
 use latchkey_testing::TestBed;
-use poem::{Server, listener::TcpAcceptor};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::{Value, json};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
@@ -110,13 +110,16 @@ impl Api {
         .await
         .unwrap();
         tokio::spawn(upkeep(auth.clone(), stop.clone()));
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
-        listener.set_nonblocking(true).unwrap();
-        let server = Server::new_with_acceptor(TcpAcceptor::from_std(listener).unwrap());
         let app = app(auth, Draining::default()).unwrap();
         let stopped = stop.clone().cancelled_owned();
-        tokio::spawn(server.run_with_graceful_shutdown(app, stopped, None));
+        tokio::spawn(connections::serve(
+            listener,
+            app,
+            stopped,
+            Duration::from_secs(30),
+        ));
         let client = Client::builder().pool_max_idle_per_host(200).build().unwrap();
         Self {
             base_url,
@@ -263,12 +266,17 @@ impl Api {
             .unwrap()
     }
 
-    /// Until a transaction waits for a row that another holds.
-    pub(crate) async fn until_somebody_waits(&self) {
+    /// Until so many transactions wait for rows that others hold.
+    pub(crate) async fn until_waiting(&self, count: i64) {
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        while self.scalar(waits).await == 0 {
-            tokio::task::yield_now().await;
-        }
+        let waiting = async {
+            while self.scalar(waits).await < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(20), waiting)
+            .await
+            .expect("nobody waits");
     }
 
     /// Changes rows behind the server's back.

@@ -1,7 +1,8 @@
 //! What the benchmarks of the API share: a server, somebody signed in, and many connections that ask.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, future::pending, sync::Arc, time::Duration};
 
+use latchkey_api::connections;
 use latchkey_shared::{
     auth::{Auth, bootstrap::bootstrap},
     secret::Secret,
@@ -10,10 +11,10 @@ use latchkey_shared::{
 };
 use latchkey_testing::TestBed;
 use metrics_exporter_prometheus::PrometheusHandle;
-use poem::{Endpoint, Server, listener::TcpAcceptor};
+use poem::Endpoint;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -59,11 +60,10 @@ pub(crate) async fn start(bed: &TestBed) -> Outcome<(Auth, PrometheusHandle)> {
 }
 
 /// Serves it on a port of its own; where.
-pub(crate) fn serve(endpoint: impl Endpoint + 'static) -> Outcome<String> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+pub(crate) async fn serve(endpoint: impl Endpoint + 'static) -> Outcome<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    listener.set_nonblocking(true)?;
-    tokio::spawn(Server::new_with_acceptor(TcpAcceptor::from_std(listener)?).run(endpoint));
+    tokio::spawn(connections::serve(listener, endpoint, pending(), Duration::ZERO));
     Ok(address)
 }
 

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod auth;
 pub mod authz;
 pub mod docs;
+mod export;
 pub mod health;
 pub mod invitations;
 pub mod mail_templates;

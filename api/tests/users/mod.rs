@@ -464,3 +464,34 @@ async fn an_export_has_every_user_and_no_secret() {
     let written = "SELECT count(*) FROM audit_events WHERE action = 'user.export_all'";
     assert_eq!(api.scalar(written).await, 1);
 }
+
+#[tokio::test]
+async fn s21_an_export_ends_with_the_right_to_it_and_does_not_look_complete() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (tenant, owner) = api.tenant(&admin, "acme").await;
+    // More than is on the way to a client that does not read.
+    api.execute(&format!(
+        "INSERT INTO users (id, tenant_id, email, email_canonical, name, password_hash, status, created_at, updated_at)
+         SELECT gen_random_uuid(), '{tenant}', n || '@example.com', n || '@example.com', repeat('x', 200), '', 'active',
+                now(), now() FROM generate_series(1, 30000) AS n"
+    ))
+    .await;
+    let key = json!({ "name": "export", "environment": "live", "scopes": ["users:read"] });
+    let key = api.post_as(&owner, "/v1/api-keys", key).await.expect(201);
+    let revoke = format!("/v1/api-keys/{}", text(&key["api_key"], "id"));
+    let request = api.request(Method::GET, "/v1/users/export");
+    let mut export = request.bearer_auth(text(&key, "key")).send().await.unwrap();
+    assert_eq!(export.status(), 200);
+    export.chunk().await.unwrap().unwrap();
+    ask(&api, &owner, Method::DELETE, &revoke, None).await.expect(204);
+    let broken_off = loop {
+        match export.chunk().await {
+            Ok(Some(_)) => {}
+            Ok(None) => break false,
+            Err(_) => break true,
+        }
+    };
+    assert!(broken_off, "it looks as if that were all");
+}

@@ -1,22 +1,24 @@
 //! The audit trail of the caller's tenant.
 
-mod export;
 mod model;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use latchkey_shared::{
     audit::{self, AuditFilter},
     auth::Auth,
-    permission::AuditRead,
+    id::AuditId,
+    permission::{AuditRead, Authorized},
 };
 use poem::web::Data;
 use poem_openapi::{OpenApi, param::Query};
 use uuid::Uuid;
 
 use self::model::AuditEventView;
-use super::{Tag, in_range, page};
+use super::{Tag, export, in_range, page};
 use crate::{
-    extract::{ClientOrigin, Permit},
+    extract::{ClientOrigin, Credential, Permit},
     problem::{ApiResult, Failure, Parameters, Permitted},
     reply::{List, Ok as Reply, Stream},
 };
@@ -60,14 +62,15 @@ impl AuditApi {
 
     /// Export audit events
     ///
-    /// All that pass the filter, a line of JSON each, newest first. That they were taken is in the trail itself. Takes
-    /// `audit:read`.
+    /// All that pass the filter, a line of JSON each, newest first. That they were taken is in the trail itself. An answer
+    /// breaks off where the access token or key ends. Takes `audit:read`.
     #[oai(path = "/export", method = "get", operation_id = "exportAuditEvents")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn export(
         &self,
         Data(auth): Data<&Auth>,
         Permit(caller): Permit<AuditRead>,
+        credential: Credential,
         origin: ClientOrigin,
         /// By this user or API key
         actor_id: Query<Option<Uuid>>,
@@ -81,9 +84,17 @@ impl AuditApi {
         /// Made earlier than that
         until: Query<Option<DateTime<Utc>>>,
     ) -> ApiResult<Stream<AuditEventView>, (Permitted, Parameters)> {
-        let filter = filter(actor_id.0, action.0, target_id.0, since.0, until.0)?;
+        let filter = Arc::new(filter(actor_id.0, action.0, target_id.0, since.0, until.0)?);
         audit::begin_export(&auth.context, &caller, &origin).await?;
-        Ok(Stream::of(export::run(auth.clone(), caller, filter)))
+        let read = move |auth: Auth, caller: Authorized<AuditRead>, last: Option<Uuid>| {
+            let filter = Arc::clone(&filter);
+            async move {
+                let page = audit::export_page(&auth.context, &caller, &filter, last.map(AuditId)).await?;
+                let rows = page.into_iter().map(|event| (event.id.0, event.into()));
+                Ok(rows.collect::<Vec<(_, AuditEventView)>>())
+            }
+        };
+        Ok(Stream::of(export::run(auth.clone(), credential, read)))
     }
 }
 

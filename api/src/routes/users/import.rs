@@ -26,12 +26,14 @@ use uuid::Uuid;
 use super::model::StatusView;
 use crate::{
     extract::{Credential, Line, Lines},
-    problem::FieldError,
+    problem::{Failure, FieldError},
     time::Timestamp,
 };
 
 /// Batches whose results wait to be read: some megabytes.
 const BACKLOG: usize = 400;
+
+const AT_FAULT: &str = "The server cannot go on now; the request id finds the cause in its log.";
 
 /// A user to be.
 #[derive(Object)]
@@ -42,7 +44,7 @@ pub(super) struct ImportLine {
     /// What the user goes by.
     #[oai(validator(min_length = 1, max_length = 200))]
     name: Option<String>,
-    /// Whether the address was proven. False by default.
+    /// Whether the address was proven; as `email_verified` of a user that is made. False by default.
     email_verified: Option<bool>,
     /// `active` by default.
     status: Option<StatusView>,
@@ -227,13 +229,11 @@ impl Import {
         if !candidates.is_empty() {
             // The body may take long: whoever sends it may have lost the right since it began.
             let caller = self.credential.permit::<UsersWrite>(&self.auth).await;
-            let caller = caller.map_err(|_| {
-                "The credential counts no longer, or has lost the permission; send the body again with another.".to_owned()
-            })?;
+            let caller = caller.map_err(|refused| stopped(&refused))?;
             let imported = import_batch(&self.auth, &caller, &self.origin, candidates).await;
             let imported = imported.map_err(|error| {
                 tracing::error!(%error, "an import broke off");
-                "The server cannot go on now; the request id finds the cause in its log.".to_owned()
+                AT_FAULT.to_owned()
             })?;
             lines.extend(
                 numbers
@@ -254,6 +254,16 @@ impl Import {
             text.push('\n');
         }
         Ok(text.is_empty() || self.results.send(text).await.is_ok())
+    }
+}
+
+/// Why the import stops when its credential is asked again.
+fn stopped(refused: &Failure) -> String {
+    if refused.code().status().is_server_error() {
+        AT_FAULT.to_owned()
+    } else {
+        "The credential counts no longer, or has lost the permission; send the body again with another."
+            .to_owned()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The tenant's users, for its administrators.
 
 mod error;
-mod export;
 mod import;
 mod model;
 
@@ -9,7 +8,7 @@ use latchkey_shared::{
     administration,
     auth::{self, Auth},
     id::{SessionId, UserId},
-    permission::{UsersRead, UsersWrite},
+    permission::{Authorized, UsersRead, UsersWrite},
 };
 use poem::web::Data;
 use poem_openapi::{
@@ -24,7 +23,7 @@ use self::{
         CreateUserRequest, ManagedUserView, NewPasswordRequiredView, StatusView, UpdateUserRequest, filter,
     },
 };
-use super::{Tag, page, sessions::SessionView};
+use super::{Tag, export, page, sessions::SessionView};
 use crate::{
     extract::{ClientOrigin, Credential, Json, Lines, Permit},
     problem::{ApiResult, Busy, Conflict, Input, NotFound, Parameters, Permitted},
@@ -112,17 +111,23 @@ impl UsersApi {
 
     /// Export users
     ///
-    /// All of them, a line of JSON each, those made last first. Neither hashes nor secrets are in it. Takes
-    /// `users:read`.
+    /// All of them, a line of JSON each, those made last first. Neither hashes nor secrets are in it. An answer breaks off
+    /// where the access token or key ends. Takes `users:read`.
     #[oai(path = "/export", method = "get", operation_id = "exportUsers")]
     async fn export(
         &self,
         Data(auth): Data<&Auth>,
         Permit(caller): Permit<UsersRead>,
+        credential: Credential,
         origin: ClientOrigin,
     ) -> ApiResult<Stream<ManagedUserView>, Permitted> {
         administration::begin_export(&auth.context, &caller, &origin).await?;
-        Ok(Stream::of(export::run(auth.clone(), caller)))
+        let read = |auth: Auth, caller: Authorized<UsersRead>, last: Option<Uuid>| async move {
+            let page = administration::export_page(&auth.context, &caller, last.map(UserId)).await?;
+            let rows = page.into_iter().map(|user| (user.user.id.0, user.into()));
+            Ok(rows.collect::<Vec<(_, ManagedUserView)>>())
+        };
+        Ok(Stream::of(export::run(auth.clone(), credential, read)))
     }
 
     /// Get a user
