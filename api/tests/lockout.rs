@@ -98,7 +98,7 @@ async fn s04_a_right_guess_waits_for_the_failures_beside_it_and_meets_their_lock
         .await
         .unwrap();
     let commit = async {
-        api.until_somebody_waits().await;
+        api.until_waiting(1).await;
         beside.commit().await.unwrap();
     };
     let (answer, ()) = futures::join!(attempt(&api, ADA, PASSWORD, None), commit);

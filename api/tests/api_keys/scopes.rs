@@ -1,11 +1,14 @@
 //! Nobody makes a key that can do more than they can, or acts for somebody else.
 
+use latchkey_shared::postgres::CrossTenant;
+use reqwest::Method;
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 
 use super::{World, path, request};
 use crate::{
     service_accounts::{member_with, nobodys, own_role, patch_as},
-    support::text,
+    support::{Api, text},
 };
 
 #[tokio::test]
@@ -262,13 +265,67 @@ async fn s27_a_permission_that_is_deleted_and_made_anew_is_in_no_key_of_before()
     };
     assert_eq!(verify().await, "valid");
     let delete = api
-        .request(reqwest::Method::DELETE, "/v1/permissions/reports:read")
+        .request(Method::DELETE, "/v1/permissions/reports:read")
         .bearer_auth(&world.owner);
-    crate::support::Api::send(delete).await.expect(204);
+    Api::send(delete).await.expect(204);
     api.post_as(&world.owner, "/v1/permissions", own)
         .await
         .expect(201);
     assert_eq!(verify().await, "insufficient_permissions");
     let now = api.get_as(&world.owner, &path(&made)).await.expect(200);
     assert_eq!(now["scopes"], json!(["users:read"]));
+}
+
+#[tokio::test]
+async fn s27_a_permission_that_goes_while_keys_get_it_is_in_none_of_them() {
+    let world = World::new().await;
+    let api = &world.api;
+    let own = json!({ "name": "reports:read" });
+    api.post_as(&world.owner, "/v1/permissions", own)
+        .await
+        .expect(201);
+    let (_, patched) = world.key(&[]).await;
+    let (_, rotated) = world.key(&["reports:read"]).await;
+    // The deletion has begun, and has looked for keys.
+    let deletion = api
+        .context
+        .postgres
+        .cross_tenant(CrossTenant::Deliver)
+        .await
+        .unwrap();
+    for step in [
+        "SELECT 1 FROM roles WHERE name = 'owner' AND builtin FOR NO KEY UPDATE",
+        "DELETE FROM permissions WHERE name = 'reports:read'",
+        "UPDATE api_keys SET scopes = array_remove(scopes, 'reports:read')",
+    ] {
+        deletion.execute_unprepared(step).await.unwrap();
+    }
+    let scopes = json!({ "scopes": ["reports:read"] });
+    let patch = api
+        .request(Method::PATCH, &path(&patched))
+        .bearer_auth(&world.owner);
+    let rotate = format!("{}/rotate", path(&rotated));
+    let requests = async {
+        futures::join!(
+            api.post_as(
+                &world.owner,
+                "/v1/api-keys",
+                request(&["reports:read"], json!({}))
+            ),
+            Api::send(patch.json(&scopes)),
+            api.post_as(&world.owner, &rotate, json!({})),
+        )
+    };
+    let commit = async {
+        api.until_waiting(3).await;
+        deletion.commit().await.unwrap();
+    };
+    let ((made, patched, rotated), ()) = futures::join!(requests, commit);
+    for refused in [made, patched] {
+        let problem = refused.refused(422, "validation_failed");
+        assert_eq!(problem["errors"][0]["pointer"], "/scopes/0");
+    }
+    assert_eq!(rotated.expect(201)["api_key"]["scopes"], json!([]));
+    let left = "SELECT count(*) FROM api_keys WHERE 'reports:read' = ANY(scopes)";
+    assert_eq!(api.scalar(left).await, 0);
 }

@@ -210,7 +210,7 @@ async fn s27_an_account_that_leaves_the_address_while_it_is_invited_does_not_tak
     let held = format!("SELECT 1 FROM users WHERE id = '{}' FOR NO KEY UPDATE", bob.id);
     beside.execute_unprepared(&held).await.unwrap();
     let leave = async {
-        world.api.until_somebody_waits().await;
+        world.api.until_waiting(1).await;
         let left = format!(
             "UPDATE users SET email = 'bob@else.test', email_canonical = 'bob@else.test' WHERE id = '{}'",
             bob.id

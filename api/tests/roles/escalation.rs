@@ -46,11 +46,17 @@ async fn s27_nobody_changes_a_role_by_what_they_do_not_hold() {
     // What stays is nobody's business.
     patch(&["webhooks:write"]).await.expect(200);
     patch(&["users:read", "webhooks:write"]).await.expect(200);
-    let rename = json!({ "name": "Helpers" });
-    world
-        .change_role(Method::PATCH, &clerk.token, &role, "*", Some(rename))
-        .await
-        .expect(200);
+    // What people are told of all of it is.
+    for told in [json!({ "name": "Helpers" }), json!({ "description": "Reads." })] {
+        world
+            .change_role(Method::PATCH, &clerk.token, &role, "*", Some(told.clone()))
+            .await
+            .refused(403, "escalation");
+        world
+            .change_role(Method::PATCH, &world.owner, &role, "*", Some(told))
+            .await
+            .expect(200);
+    }
     world
         .change_role(Method::DELETE, &clerk.token, &role, "*", None)
         .await

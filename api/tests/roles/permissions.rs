@@ -141,6 +141,32 @@ async fn s25_another_tenants_permission_is_not_deleted() {
 }
 
 #[tokio::test]
+async fn s27_nobody_deletes_a_permission_that_others_have_and_they_lack() {
+    let world = World::new().await;
+    let clerk = world.holder("clerk", &["roles:write"]).await;
+    for (name, in_a_key) in [("invoices:approve", false), ("invoices:send", true)] {
+        create(&world, &world.owner, name).await.expect(201);
+        if in_a_key {
+            let key = json!({ "name": "Billing", "environment": "live", "scopes": [name] });
+            world
+                .api
+                .post_as(&world.owner, "/v1/api-keys", key)
+                .await
+                .expect(201);
+        } else {
+            world.role(name, &[name]).await;
+        }
+        delete(&world, &clerk.token, name)
+            .await
+            .refused(403, "escalation");
+        assert!(world.holds(&world.owner, name).await);
+    }
+    // Nothing is taken from anybody: it was made by mistake, perhaps by the same machine.
+    create(&world, &clerk.token, "invoices:aprove").await.expect(201);
+    delete(&world, &clerk.token, "invoices:aprove").await.expect(204);
+}
+
+#[tokio::test]
 async fn a_permission_that_goes_while_roles_are_made_with_it_is_in_none_of_them() {
     let world = World::new().await;
     create(&world, &world.owner, "invoices:approve").await.expect(201);

@@ -42,14 +42,18 @@ pub(super) fn checked_expiry(
     }
 }
 
-/// The scopes, sorted and each once, if there are such permissions and the caller may grant them all.
+/// The scopes, sorted and each once, if there are such permissions, some of them of the tenant's `own`, and the caller may
+/// grant them all.
 pub(super) fn checked_scopes(
     mut scopes: Vec<String>,
     holder: &Permissions,
     is_platform: bool,
+    own: &[String],
 ) -> Result<Vec<String>, ApiKeyError> {
-    // A permission of the tenant's own is known by somebody holding it.
-    let is_known = |scope: &String| exists(scope, is_platform) == Some(true) || holder.contains(scope);
+    // Of the tenant's own, only those that the caller holds are told from what is none.
+    let is_known = |scope: &String| {
+        exists(scope, is_platform).unwrap_or_else(|| holder.contains(scope) && own.contains(scope))
+    };
     if let Some(at) = scopes.iter().position(|scope| !is_known(scope)) {
         return Err(ApiKeyError::UnknownScope(at));
     }
@@ -108,10 +112,11 @@ mod tests {
 
     #[test]
     fn s27_scopes_are_known_and_the_callers_own() {
-        let holder: Permissions = ["users:read", "invoices:send"].into_iter().collect();
+        let holder: Permissions = ["users:read", "invoices:send", "gone:read"].into_iter().collect();
+        let own = ["invoices:send".to_owned(), "invoices:read".to_owned()];
         let check = |scopes: &[&str]| {
             let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-            checked_scopes(scopes, &holder, false)
+            checked_scopes(scopes, &holder, false, &own)
         };
         assert_eq!(
             check(&["users:read", "invoices:send", "users:read"]).unwrap(),
@@ -121,6 +126,13 @@ mod tests {
         assert!(matches!(
             check(&["users:read", "no:such"]),
             Err(ApiKeyError::UnknownScope(1))
+        ));
+        // It was deleted since the caller came in.
+        assert!(matches!(check(&["gone:read"]), Err(ApiKeyError::UnknownScope(0))));
+        // There is this one, which is no business of a caller who lacks it.
+        assert!(matches!(
+            check(&["invoices:read"]),
+            Err(ApiKeyError::UnknownScope(0))
         ));
         // A permission of the platform is none in a tenant.
         assert!(matches!(

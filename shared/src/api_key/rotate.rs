@@ -38,9 +38,10 @@ pub async fn rotate(
     let mut change = context.change(principal.tenant, caller.actor(), origin).await?;
     let found = store::find(&change.tx, change.tenant, id).await?;
     let owner = service::owner_of(&found.ok_or(ApiKeyError::NotFound)?);
-    // The tenant, the owner, the key: everybody who needs several of them takes them in this order.
-    service::make_room(&change, owner).await?;
+    // The owner, permissions, the tenant, the key: everybody who needs several of them takes them in this order.
     service::may_act_for(&change, principal, owner).await?;
+    rbac::hold_own(&change.tx, change.tenant).await?;
+    service::make_room(&change, owner).await?;
     let old = store::hold(&change.tx, change.tenant, id).await?;
     let old = old.ok_or(ApiKeyError::NotFound)?;
     if ApiKey::of(old.clone(), change.now).status != KeyStatus::Active {

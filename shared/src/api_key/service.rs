@@ -21,7 +21,7 @@ use crate::{
     permission::{ApiKeysRead, ApiKeysWrite, Authorized},
     postgres::Tx,
     principal::{Origin, Principal, Subject},
-    service_account,
+    rbac, service_account,
     signal::SignalKind,
     tenant::{self, PLATFORM_SLUG},
 };
@@ -60,10 +60,11 @@ pub async fn create(
     let expires_at = checked_expiry(expires_at, change.now)?;
     let allowed_cidrs = checked_cidrs(&allowed_cidrs)?;
     let metadata = checked_metadata(metadata)?;
-    let scopes = checked_scopes(scopes, &principal.permissions, is_platform)?;
     let owner = owner.unwrap_or(principal.subject);
-    make_room(&change, owner).await?;
     may_act_for(&change, principal, owner).await?;
+    let own = rbac::hold_own(&change.tx, change.tenant).await?;
+    let scopes = checked_scopes(scopes, &principal.permissions, is_platform, &own)?;
+    make_room(&change, owner).await?;
 
     let text = KeyText::new(environment, &*context.random);
     let (rate_count, rate_seconds) = rate_columns(rate_limit);
@@ -229,6 +230,7 @@ pub async fn update(
     } = patch;
     let principal = caller.principal();
     let mut change = context.change(principal.tenant, caller.actor(), origin).await?;
+    let own = rbac::hold_own(&change.tx, change.tenant).await?;
     let row = store::hold(&change.tx, change.tenant, id).await?;
     let row = row.ok_or(ApiKeyError::NotFound)?;
     let before = ApiKey::of(row.clone(), change.now);
@@ -240,7 +242,7 @@ pub async fn update(
         row.name = Set(name);
     }
     if let Some(scopes) = scopes {
-        row.scopes = Set(regranted(&change, principal, &before, scopes).await?);
+        row.scopes = Set(regranted(&change, principal, &before, scopes, &own).await?);
     }
     if let Some(expires_at) = expires_at {
         row.expires_at = Set(checked_expiry(expires_at, change.now)?);
@@ -271,10 +273,12 @@ async fn regranted(
     caller: &Principal,
     before: &ApiKey,
     scopes: Vec<String>,
+    own: &[String],
 ) -> Result<Vec<String>> {
     let held = caller.permissions.iter().map(str::to_owned);
     let grantable = held.chain(before.scopes.iter().cloned()).collect();
-    checked_scopes(scopes, &grantable, is_platform(&change.tx, change.tenant).await?)
+    let is_platform = is_platform(&change.tx, change.tenant).await?;
+    checked_scopes(scopes, &grantable, is_platform, own)
 }
 
 /// Revokes a key. To revoke one that is revoked changes nothing.

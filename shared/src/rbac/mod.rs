@@ -39,6 +39,7 @@ pub use self::{
 pub(crate) use self::{
     assignment::{find_grantable, find_roles, give, is_last_owner},
     grant::Granter,
+    permissions::hold_own,
 };
 use crate::{
     context::Change,

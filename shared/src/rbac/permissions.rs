@@ -1,18 +1,19 @@
 //! What administrators do with their tenant's own permissions.
 
-use sea_orm::ActiveValue::Set;
+use sea_orm::{ActiveValue::Set, DbErr};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{MAX_PERMISSIONS, PermissionName, RbacError, builtin::catalogue, store};
+use super::{MAX_PERMISSIONS, PermissionName, RbacError, builtin::catalogue, grant::may_grant, store};
 use crate::{
     audit::{self, Record},
     context::{Change, Context},
     entity::permission,
     error::Internal,
-    id::PermissionId,
+    id::{PermissionId, TenantId},
     page::{Page, PageRequest},
     permission::{Authorized, RolesRead, RolesWrite},
+    postgres::Tx,
     principal::Origin,
     signal::SignalKind,
 };
@@ -122,10 +123,11 @@ pub async fn create_permission(
     })
 }
 
-/// Deletes one of the tenant's own permissions, and takes it out of every role.
+/// Deletes one of the tenant's own permissions, and takes it out of every role and key. Where it is in one, that takes
+/// somebody who holds it.
 ///
 /// # Errors
-/// [`RbacError::NotFound`], [`RbacError::BuiltIn`].
+/// [`RbacError::NotFound`], [`RbacError::BuiltIn`], [`RbacError::Escalation`].
 pub async fn delete_permission(
     context: &Context,
     caller: &Authorized<RolesWrite>,
@@ -146,6 +148,10 @@ pub async fn delete_permission(
     let roles = store::withdraw(&change.tx, tenant, name, change.now).await?;
     // Or one of that name, made anew for something else, would be theirs as well.
     let keys = store::permissions::withdraw_from_keys(&change.tx, tenant, name, change.now).await?;
+    let is_granted = !(roles.is_empty() && keys.is_empty());
+    if is_granted && !may_grant(&caller.principal().permissions, [name]) {
+        return Err(RbacError::Escalation);
+    }
     change.signal_each(SignalKind::ApiKeyChanged, &keys).await?;
     let detail = json!({ "before": { "name": name }, "role_ids": roles, "api_key_ids": keys });
     let record = Record::success("permission.delete", "permission", id.0, detail);
@@ -160,6 +166,13 @@ async fn tell(change: &mut Change<'_>, mut roles: Vec<Uuid>) -> Result<(), Inter
     roles.extend(store::touch_governing(&change.tx, change.tenant, change.now).await?);
     change.signal_each(SignalKind::RoleChanged, &roles).await?;
     Ok(())
+}
+
+/// The tenant's own permissions, none of which can go until the transaction ends. An owner's row comes before this, the
+/// tenant's and those of keys after it.
+pub(crate) async fn hold_own(tx: &Tx, tenant: TenantId) -> Result<Vec<String>, DbErr> {
+    store::take_turns(tx, tenant).await?;
+    store::permissions::names(tx, tenant).await
 }
 
 #[cfg(test)]

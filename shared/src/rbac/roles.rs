@@ -161,7 +161,7 @@ pub async fn create_role(
 }
 
 /// Changes a role that is as the caller has read it. Whoever changes what it grants holds what it gains, and what it
-/// loses. A patch that changes nothing tells nobody.
+/// loses; whoever changes what people are told of it holds all that it grants. A patch that changes nothing tells nobody.
 ///
 /// # Errors
 /// [`RbacError::NotFound`], [`RbacError::BuiltIn`], [`RbacError::Changed`], and those of [`create_role`].
@@ -201,6 +201,10 @@ pub async fn update_role(
     }
     if after == role {
         return Ok(role);
+    }
+    let is_told_anew = (&after.name, &after.description) != (&role.name, &role.description);
+    if is_told_anew && !may_grant(&caller.principal().permissions, role.permissions.iter()) {
+        return Err(RbacError::Escalation);
     }
     after.version = Version(role.version.0 + 1);
     after.updated_at = change.now;
