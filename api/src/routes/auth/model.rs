@@ -366,7 +366,7 @@ pub struct UserView {
     id: Uuid,
     /// As it was written.
     email: String,
-    /// Whether the address is proven.
+    /// Whether the address is verified: proven by a mail, or on an administrator's word.
     email_verified: bool,
     /// The address that takes its place once it is proven.
     #[oai(skip_serializing_if_is_none = false)]

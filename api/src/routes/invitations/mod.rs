@@ -39,8 +39,8 @@ impl InvitationsApi {
     /// Invite someone
     ///
     /// By mail, with roles that the caller may give; without any they become a `member`. An open invitation to the same
-    /// address ends by it. The invitation is void while the caller could not make it any more. Takes
-    /// `invitations:write`.
+    /// address ends by it. The invitation is void while the caller could not make it any more; one that was made with an
+    /// API key ends with that key, also where another has taken its place. Takes `invitations:write`.
     #[oai(path = "/", method = "post", operation_id = "createInvitation")]
     async fn create(
         &self,
@@ -107,7 +107,8 @@ impl InvitationsApi {
     /// Accept an invitation
     ///
     /// Makes the account with the roles it was invited for. Its address is proven by the mail. An account that the
-    /// address has already gets the roles, and keeps its password.
+    /// address has already gets the roles, and keeps its password; but where no mail has proven that account's address,
+    /// it takes this password, and its sessions, devices and keys end.
     #[oai(path = "/accept", method = "post", operation_id = "acceptInvitation")]
     async fn accept(
         &self,

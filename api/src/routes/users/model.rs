@@ -59,7 +59,7 @@ pub(super) struct ManagedUserView {
     id: Uuid,
     /// As it was written.
     email: String,
-    /// Whether the address is proven.
+    /// Whether the address is verified: proven by a mail, or on an administrator's word.
     email_verified: bool,
     /// The address that takes its place once it is proven.
     #[oai(skip_serializing_if_is_none = false)]
@@ -147,7 +147,9 @@ pub(super) struct CreateUserRequest {
     /// None of which may grant what the caller does not hold; without it the role `member`.
     #[oai(validator(max_items = 50))]
     role_ids: Option<Vec<Uuid>>,
-    /// Whether the address is known to be the user's: then no mail asks for a proof. False by default.
+    /// Whether the address is known to be the user's: then no mail asks for a proof, and the user may enter. The first
+    /// mail that proves it all the same (a reset, an invitation) ends the sessions, devices and keys of before. False by
+    /// default.
     email_verified: Option<bool>,
     /// What another system calls the user; unique in the tenant.
     #[oai(validator(min_length = 1, max_length = 200))]
