@@ -127,7 +127,7 @@ async fn s27_an_invitation_ends_with_the_key_that_it_was_made_with() {
                 world
                     .api
                     .execute(&format!("DELETE FROM api_keys WHERE id = '{id}'"))
-                    .await
+                    .await;
             }
             _ => {
                 let over = "UPDATE api_keys SET expires_at = created_at";
