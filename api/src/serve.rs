@@ -20,7 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::app, breach::range_service, connections, routes::health::Draining};
+use crate::{app::app, breach::range_service, connections, connections::Patience, routes::health::Draining};
 
 /// Why the process ended.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +79,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let ended = ask_to_end()?;
     let metrics_listener = TcpListener::bind(server.metrics_listen).await?;
     tokio::spawn(keep_metrics(metrics.clone()));
-    tokio::spawn(serve_metrics(metrics_listener, metrics));
+    let patience = Patience::from(server);
+    tokio::spawn(serve_metrics(metrics_listener, patience, metrics));
     tracing::info!(listen = %server.listen, "serving");
     let notice = server.drain_notice;
     let ending = async move {
@@ -90,7 +91,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         tokio::time::sleep(notice).await;
     };
     let listener = TcpListener::bind(server.listen).await?;
-    connections::serve(listener, api, ending, server.drain).await?;
+    connections::serve(listener, api, ending, patience).await?;
     stop.cancel();
     if let Err(error) = upkeep.await {
         tracing::error!(%error, "the upkeep broke off");
@@ -113,9 +114,9 @@ fn ask_to_end() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn serve_metrics(listener: TcpListener, handle: PrometheusHandle) {
+async fn serve_metrics(listener: TcpListener, patience: Patience, handle: PrometheusHandle) {
     let routes = Route::new().at("/metrics", get(render)).data(handle);
-    if let Err(error) = connections::serve(listener, routes, pending(), Duration::ZERO).await {
+    if let Err(error) = connections::serve(listener, routes, pending(), patience).await {
         tracing::error!(%error, "metrics are no longer served");
     }
 }

@@ -5,6 +5,11 @@ use std::time::Duration;
 use latchkey_testing::{RealProcess, TestBed};
 use reqwest::{Client, Method};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::support::{ADMIN, Api, PASSWORD};
 
@@ -158,4 +163,23 @@ async fn s37_unsafe_production_settings_refuse_to_start_and_name_every_fault() {
         assert!(faults.contains(fault), "{fault} is not named in:\n{faults}");
     }
     assert!(!faults.contains("c2hvcnQ"), "a secret is shown:\n{faults}");
+}
+
+#[tokio::test]
+async fn who_sends_no_request_does_not_keep_a_connection() {
+    let bed = TestBed::with(&[("server.keep_alive", "0.5")]).await;
+    let api = Api::start(&bed).await;
+    let address = api.base_url.strip_prefix("http://").unwrap();
+    for sent in [
+        "",
+        "GET /health/live HTTP/1.1\r\nhost: here\r\nx-slow: ",
+        "GET /health/live HTTP/1.1\r\nhost: here\r\n\r\n",
+    ] {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let closed = timeout(Duration::from_secs(20), connection.read_to_string(&mut answer)).await;
+        assert!(closed.is_ok(), "it stays open: {sent:?}");
+        assert_eq!(answer.contains("200 OK"), sent.ends_with("\r\n\r\n"), "{answer}");
+    }
 }

@@ -2,7 +2,12 @@
 
 use std::{borrow::Borrow, fmt::Write, sync::Arc, time::Duration};
 
-use latchkey_api::{app::app, breach::range_service, connections, routes::health::Draining};
+use latchkey_api::{
+    app::app,
+    breach::range_service,
+    connections::{self, Patience},
+    routes::health::Draining,
+};
 use latchkey_shared::{
     auth::{Auth, bootstrap::bootstrap, upkeep},
     context::Context,
@@ -114,12 +119,8 @@ impl Api {
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let app = app(auth, Draining::default()).unwrap();
         let stopped = stop.clone().cancelled_owned();
-        tokio::spawn(connections::serve(
-            listener,
-            app,
-            stopped,
-            Duration::from_secs(30),
-        ));
+        let patience = Patience::from(&context.config.server);
+        tokio::spawn(connections::serve(listener, app, stopped, patience));
         let client = Client::builder().pool_max_idle_per_host(200).build().unwrap();
         Self {
             base_url,

@@ -2,7 +2,7 @@
 
 use std::{error::Error, future::pending, sync::Arc, time::Duration};
 
-use latchkey_api::connections;
+use latchkey_api::connections::{self, Patience};
 use latchkey_shared::{
     auth::{Auth, bootstrap::bootstrap},
     secret::Secret,
@@ -63,7 +63,11 @@ pub(crate) async fn start(bed: &TestBed) -> Outcome<(Auth, PrometheusHandle)> {
 pub(crate) async fn serve(endpoint: impl Endpoint + 'static) -> Outcome<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();
-    tokio::spawn(connections::serve(listener, endpoint, pending(), Duration::ZERO));
+    let patience = Patience {
+        keep_alive: Duration::from_secs(90),
+        drain: Duration::ZERO,
+    };
+    tokio::spawn(connections::serve(listener, endpoint, pending(), patience));
     Ok(address)
 }
 
