@@ -100,19 +100,6 @@ async fn an_account_made_in_advance_gives_its_maker_nothing_when_the_owner_is_in
 }
 
 #[tokio::test]
-async fn a_mail_proves_the_attempt_that_it_belongs_to_and_no_earlier_one() {
-    let bed = TestBed::new().await;
-    let api = Api::start(&bed).await;
-    let admin = api.admin().await;
-    api.tenant(&admin, "acme").await;
-    let body = json!({ "email": "ada@example.com", "password": EVES });
-    api.post("acme", "/v1/auth/register", body).await.expect(202);
-    api.user("acme", "ada@example.com").await;
-    sign_in_as_eve(&api, "ada@example.com").await;
-    api.login("acme", "ada@example.com").await;
-}
-
-#[tokio::test]
 async fn nobody_registers_with_the_platform() {
     let bed = TestBed::new().await;
     let api = Api::start(&bed).await;

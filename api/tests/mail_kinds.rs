@@ -26,6 +26,12 @@ const CAUSES: &[(Who, &str, &str, &str)] = &[
     ),
     (
         Who::Anyone,
+        "/v1/auth/register",
+        r#"{"email": "waiting@example.com", "password": "another battery staple"}"#,
+        "waiting@example.com",
+    ),
+    (
+        Who::Anyone,
         "/v1/auth/email/verify/resend",
         r#"{"email": "waiting@example.com"}"#,
         "waiting@example.com",

@@ -32,6 +32,7 @@ mod prove_sign_in;
 mod prove_warm_path;
 mod rate_limits;
 mod refresh;
+mod registered_again;
 mod revocation;
 mod roles;
 mod second_factor;

@@ -341,13 +341,15 @@ async fn s02_registering_and_then_signing_in_tells_nothing() {
     api.execute("DELETE FROM lockouts").await;
     api.login("acme", "verified@example.com").await;
     assert_eq!(attempt(api, "verified@example.com", PROBE).await.0, 403);
-    // A later attempt takes the place of an earlier one, as with an account that waits.
+    // A later attempt takes the place of an earlier one, also where that made the account, and back.
     for email in ["verified@example.com", "new@example.com"] {
         let body = json!({ "email": email, "password": "a heron reads every third ledger" });
         api.post("acme", "/v1/auth/register", body).await.expect(202);
         assert_eq!(attempt(api, email, PROBE).await.0, 401, "{email}");
         let latest = attempt(api, email, "a heron reads every third ledger").await;
         assert_eq!(latest.0, 403, "{email}");
+        probe(api, email).await.expect(202);
+        assert_eq!(attempt(api, email, PROBE).await.0, 403, "{email}");
     }
     let sessions =
         "SELECT count(*) FROM sessions WHERE user_id IN (SELECT id FROM users WHERE decoy_hash IS NOT NULL)";

@@ -148,11 +148,20 @@ fn judge<'a>(tenant: &Tenant, seen: &'a Seen, verdict: Verdict) -> Result<&'a us
     match door {
         // Where nobody has to prove an address any more, a decoy is a wrong password.
         Ok(_) if !verdict.matches() => Err(Refusal::Wrong),
+        Err(Denied::EmailNotVerified) if verdict.matches() && is_superseded(user) => Err(Refusal::Wrong),
         Err(Denied::Barred) => Err(Refusal::Withheld),
         _ if seen.locked => Err(Refusal::Withheld),
         Err(Denied::EmailNotVerified) => Err(Refusal::Unproven),
         Ok(_) => Ok(user),
     }
+}
+
+/// Whether somebody has registered since with another password. An account that waits to be proven then says of its own
+/// what one that was there before says of any but the last.
+fn is_superseded(user: &user::Model) -> bool {
+    user.decoy_hash
+        .as_ref()
+        .is_some_and(|decoy| *decoy != user.password_hash)
 }
 
 /// Someone who has proven the first factor.

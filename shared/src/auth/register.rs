@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Auth, NewPasswordError, evenly::evenly, password::hash_new_like};
+use super::{Auth, NewPasswordError, evenly::evenly, password::hash_new_like, reset_password::send_token};
 use crate::{
     api_key,
     audit::{self, Record},
@@ -63,9 +63,9 @@ internal_variant!(RegisterError: Internal sea_orm::DbErr);
 ///
 /// Where verification is required the answer is the same for a new and a known address; a known one is told by
 /// mail. Signing in afterwards is answered the same too: a new account says to who has its password that the address is
-/// not verified, and so does a proven one to who has registered last. That attempt's password is kept as a decoy, which
-/// opens nothing. It does not expire, for an account that nobody proves does not either; it ends with the account's own
-/// hash, whose salt it shares, with the address and with the account.
+/// not verified, and so does one that was there to who has registered last. That attempt's password is kept as a decoy,
+/// which opens nothing. It does not expire, for an account that nobody proves does not either; it ends with the account's
+/// own hash, whose salt it shares, with the address and with the account.
 ///
 /// # Errors
 /// See [`RegisterError`].
@@ -84,13 +84,13 @@ pub async fn register(
         name,
     } = request;
     let must_verify = tenant.settings.email_verification == EmailVerification::Required;
-    let proven = if must_verify {
-        proven_hash(auth, tenant, &email).await?
+    let known = if must_verify {
+        known_hash(auth, tenant, &email).await?
     } else {
         None
     };
     // One hash for every address, whatever becomes of it.
-    let password_hash = hash_new_like(auth, tenant, &email, password, proven).await?;
+    let password_hash = hash_new_like(auth, tenant, &email, password, known).await?;
     evenly(async {
         // Without its mail an attempt proves nothing, so it leaves nothing behind.
         if must_verify
@@ -124,13 +124,12 @@ pub async fn register(
     .await
 }
 
-/// The hash of the proven account that the address has, if any: what a decoy is made like.
-async fn proven_hash(auth: &Auth, tenant: &Tenant, email: &Email) -> Result<Option<String>, Internal> {
+/// The hash of the account that the address has, if any: what a decoy is made like.
+async fn known_hash(auth: &Auth, tenant: &Tenant, email: &Email) -> Result<Option<String>, Internal> {
     evenly(async {
         let tx = auth.context.postgres.tenant(tenant.id).await?;
         let known = store::find_by_email(&tx, tenant.id, email.canonical()).await?;
-        let proven = known.filter(|known| known.email_verified_at.is_some());
-        Ok(proven.map(|proven| proven.password_hash))
+        Ok(known.map(|known| known.password_hash))
     })
     .await
 }
@@ -176,13 +175,13 @@ pub(crate) async fn send_verification(
     Ok(())
 }
 
-/// An account that is held, and whose address no mail has proven, is claimed by someone else, or by its owner at last:
-/// whatever was begun with it ends, its sessions and sign-ins under way, its devices and its keys. So does its second factor, unless it belongs
-/// to an account that an administrator has called verified: that one may be its owner's, and whoever reads the mail alone
-/// must not pass it.
+/// An account that is held, and whose address no mail has proven before, is claimed by the reader of one: whatever was
+/// begun with it ends, its sessions and sign-ins under way, its devices and its keys. So does a second factor that whoever
+/// registered may have set up; that of an account that was imported, or called verified, may be its owner's, and whoever
+/// reads the mail alone must not pass it.
 pub(super) async fn claim(change: &mut Change<'_>, user: &user::Model) -> Result<(), Internal> {
     let id = user.id;
-    if user.email_verified_at.is_none() {
+    if user.email_verified_at.is_none() && user.import_mac.is_none() {
         mfa::remove(change, id).await?;
     }
     mfa::drop_challenges(&change.tx, change.tenant, id).await?;
@@ -193,17 +192,12 @@ pub(super) async fn claim(change: &mut Change<'_>, user: &user::Model) -> Result
     Ok(())
 }
 
-/// The address has an account. If it is proven, its owner hears of the attempt, whose password becomes a decoy. If not,
-/// nobody has a claim to it yet: the mail proves the newest attempt, so that attempt's password counts, and no earlier
-/// token or password does.
+/// The address has an account, which stays as it is: whoever registers is nobody's owner yet. The attempt's password
+/// becomes a decoy, and the reader of the mail decides.
 async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model) -> Result<(), Internal> {
     let known = store::hold_by_email(&change.tx, tenant.id, &attempt.email_canonical).await?;
     let Some(known) = known else { return Ok(()) };
-    if known.email_verified_at.is_none() {
-        claim(change, &known).await?;
-        store::take_over(&change.tx, tenant.id, known.id, attempt).await?;
-        send_verification(change, tenant, &known).await?;
-    } else {
+    if known.email_verified_at.is_some() {
         store::set_decoy(&change.tx, tenant.id, known.id, &attempt.password_hash).await?;
         mail::queue(
             change,
@@ -212,6 +206,11 @@ async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model)
             Letter::AlreadyRegistered,
         )
         .await?;
+    } else if attempt.password_hash == known.password_hash && !is_contested(&known) {
+        send_verification(change, tenant, &known).await?;
+    } else {
+        store::set_decoy(&change.tx, tenant.id, known.id, &attempt.password_hash).await?;
+        send_choice(change, tenant, &known).await?;
     }
     audit::record(
         change,
@@ -219,4 +218,32 @@ async fn remind(change: &mut Change<'_>, tenant: &Tenant, attempt: &user::Model)
     )
     .await?;
     Ok(())
+}
+
+/// Whether somebody has registered with another password than the account has: which of them reads its mail is not known.
+fn is_contested(user: &user::Model) -> bool {
+    user.decoy_hash.is_some()
+}
+
+/// Mails an account that waits to be proven what proves it: a link, or where it is contested, one by which its reader
+/// chooses the password. To confirm the address alone would confirm whoever else knows the present one.
+pub(super) async fn ask_for_proof(
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+) -> Result<(), Internal> {
+    if is_contested(user) {
+        send_choice(change, tenant, user).await
+    } else {
+        send_verification(change, tenant, user).await
+    }
+}
+
+async fn send_choice(change: &mut Change<'_>, tenant: &Tenant, user: &user::Model) -> Result<(), Internal> {
+    one_time::revoke(change, user.id.0, &[Purpose::VerifyEmail]).await?;
+    let ttl = change.context.config.tokens.verify_ttl;
+    send_token(change, tenant, user, ttl, |token| Letter::RegisteredAgain {
+        token,
+    })
+    .await
 }

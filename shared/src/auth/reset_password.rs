@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     Auth, NewPasswordError,
     evenly::evenly,
-    password::{Replacement, hash_replacement, replace, unusable_hash},
+    password::{Replacement, hash_new, hash_replacement, replace, unusable_hash},
     register::claim,
     verify::announce_verified,
 };
@@ -127,7 +127,8 @@ pub(crate) async fn require_new_password(
     Ok(true)
 }
 
-async fn send_token(
+/// Mails the user a token for a password, in the place of any earlier one.
+pub(super) async fn send_token(
     change: &mut Change<'_>,
     tenant: &Tenant,
     user: &user::Model,
@@ -155,7 +156,13 @@ pub async fn reset_password(
     let tenant = tenant.ok_or(ResetPasswordError::InvalidToken)?;
     // A password that is refused must not use up the token.
     let user = account_of(auth, &tenant, &token).await?;
-    let hash = hash_replacement(auth, &tenant, &user, new).await?;
+    let hash = if user.email_verified_at.is_some() {
+        hash_replacement(auth, &tenant, &user, new).await?
+    } else {
+        // It may be the password of whoever registered, who was the same, or was not: nobody is to learn which.
+        let email = Email::parse(&user.email).map_err(Internal::fault)?;
+        hash_new(auth, &tenant, &email, new).await?
+    };
 
     let mut change = auth
         .context

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Auth, change_email::confirm_change, evenly::evenly, register::send_verification};
+use super::{Auth, change_email::confirm_change, evenly::evenly, register::ask_for_proof};
 use crate::{
     audit::{self, Record},
     context::Change,
@@ -79,7 +79,7 @@ pub(super) async fn announce_verified(change: &mut Change<'_>, user: &user::Mode
     Ok(())
 }
 
-/// Sends another verification mail, if the address waits for one. The caller is not told, and the answer takes as
+/// Sends another mail that proves the address, if that waits for one. The caller is not told, and the answer takes as
 /// long.
 ///
 /// # Errors
@@ -102,7 +102,7 @@ pub async fn resend_verification(
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
         let known = store::find_by_email(&change.tx, tenant.id, email.canonical()).await?;
         if let Some(user) = known.filter(|user| user.email_verified_at.is_none()) {
-            send_verification(&mut change, tenant, &user).await?;
+            ask_for_proof(&mut change, tenant, &user).await?;
             audit::record(
                 &change,
                 Record::success("user.resend_verification", "user", user.id.0, json!({})),

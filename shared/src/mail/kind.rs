@@ -38,6 +38,9 @@ kinds! {
     VerifyEmail "verify_email"
     /// Someone tried to register with an address that has an account already.
     AlreadyRegistered "already_registered"
+    /// Someone registered with an address that another has registered before, and that nobody has confirmed; only its owner
+    /// can choose the password.
+    RegisteredAgain "registered_again"
     /// The address is invited into the tenant.
     Invitation "invitation"
     /// An account's owner may choose a new password; only the reader of this mail can.
@@ -125,6 +128,7 @@ impl Kind {
     pub const fn needs_link(self) -> bool {
         match self {
             Self::VerifyEmail
+            | Self::RegisteredAgain
             | Self::Invitation
             | Self::ResetPassword
             | Self::AccountCreated
@@ -152,7 +156,10 @@ impl Kind {
         match self {
             Self::VerifyEmail | Self::ChangeEmail => "verify-email",
             Self::Invitation => "accept-invitation",
-            Self::ResetPassword | Self::AccountCreated | Self::NewPasswordRequired => "reset-password",
+            Self::RegisteredAgain
+            | Self::ResetPassword
+            | Self::AccountCreated
+            | Self::NewPasswordRequired => "reset-password",
             Self::AccountLocked => "unlock",
             Self::AlreadyRegistered
             | Self::EmailChanged

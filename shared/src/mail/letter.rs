@@ -15,6 +15,11 @@ pub enum Letter {
     },
     /// See [`Kind::AlreadyRegistered`].
     AlreadyRegistered,
+    /// See [`Kind::RegisteredAgain`].
+    RegisteredAgain {
+        /// Chooses the password, and proves the address.
+        token: Secret<String>,
+    },
     /// See [`Kind::Invitation`].
     Invitation {
         /// Accepts it.
@@ -88,6 +93,7 @@ impl Letter {
         match self {
             Self::VerifyEmail { .. } => Kind::VerifyEmail,
             Self::AlreadyRegistered => Kind::AlreadyRegistered,
+            Self::RegisteredAgain { .. } => Kind::RegisteredAgain,
             Self::Invitation { .. } => Kind::Invitation,
             Self::ResetPassword { .. } => Kind::ResetPassword,
             Self::AccountCreated { .. } => Kind::AccountCreated,
@@ -115,6 +121,7 @@ impl Letter {
         match kind {
             Kind::VerifyEmail => Self::VerifyEmail { token },
             Kind::AlreadyRegistered => Self::AlreadyRegistered,
+            Kind::RegisteredAgain => Self::RegisteredAgain { token },
             Kind::Invitation => Self::Invitation {
                 token,
                 inviter: Some("Ada Lovelace".to_owned()),
@@ -155,6 +162,7 @@ impl Letter {
     const fn token(&self) -> Option<&Secret<String>> {
         match self {
             Self::VerifyEmail { token }
+            | Self::RegisteredAgain { token }
             | Self::Invitation { token, .. }
             | Self::ResetPassword { token }
             | Self::AccountCreated { token }

@@ -280,12 +280,12 @@ pub(crate) async fn take_over(
     Ok(())
 }
 
-/// Remembers the password of somebody who registered though the account is proven, in the place of any earlier one.
+/// Remembers the password of somebody who registered though there is the account, in the place of any earlier one.
 pub(crate) async fn set_decoy(tx: &Tx, tenant: TenantId, id: UserId, hash: &str) -> Result<(), DbErr> {
     tx.execute_raw(raw_sql!(
         Postgres,
         "UPDATE users SET decoy_hash = {hash}
-         WHERE tenant_id = {tenant} AND id = {id} AND email_verified_at IS NOT NULL"
+         WHERE tenant_id = {tenant} AND id = {id}"
     ))
     .await
     .map(drop)

@@ -33,8 +33,9 @@ pub struct AuthApi;
 impl AuthApi {
     /// Make an account
     ///
-    /// Where the tenant requires verification, which is the default, the answer is the same for a new and for a
-    /// known address.
+    /// Where the tenant requires verification, which is the default, the answer is the same for a new and for a known
+    /// address. An account that is there stays as it is. Where its address waits to be proven and the password is another,
+    /// the mail lets its reader choose one, and no earlier mail proves the address.
     #[oai(path = "/register", method = "post", operation_id = "register")]
     async fn register(
         &self,
@@ -67,7 +68,8 @@ impl AuthApi {
 
     /// Send the verification mail again
     ///
-    /// The answer is the same whether or not the address waits for one.
+    /// The answer is the same whether or not the address waits for one. Where several have registered with it, the mail lets
+    /// its reader choose the password.
     #[oai(
         path = "/email/verify/resend",
         method = "post",
