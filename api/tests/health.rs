@@ -183,3 +183,27 @@ async fn who_sends_no_request_does_not_keep_a_connection() {
         assert_eq!(answer.contains("200 OK"), sent.ends_with("\r\n\r\n"), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let bed = TestBed::with(&[("server.body_timeout", "0.5")]).await;
+    let api = Api::start(&bed).await;
+    let owner = {
+        let admin = api.admin().await;
+        api.tenant(&admin, "acme").await.1
+    };
+    let address = api.base_url.strip_prefix("http://").unwrap();
+    // Also where it is read before the operation reads it.
+    let again = format!("authorization: Bearer {owner}\r\nidempotency-key: a\r\n");
+    for (path, headers) in [("/v1/auth/refresh", ""), ("/v1/webhooks/endpoints", &*again)] {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: here\r\n{headers}content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let closed = timeout(Duration::from_secs(20), connection.read_to_string(&mut answer)).await;
+        assert!(closed.is_ok(), "it is waited for at {path}: {answer}");
+        assert!(answer.contains("did not come in time"), "{answer}");
+    }
+}

@@ -98,6 +98,29 @@ async fn a_key_belongs_to_one_request_of_one_principal() {
 }
 
 #[tokio::test]
+async fn s28_an_api_key_is_not_told_what_another_of_its_owner_was_answered() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let owner = owner(&api).await;
+    let key = async |scopes: &[&str]| {
+        let body = json!({ "name": "Hooks", "environment": "live", "scopes": scopes, "owner": { "type": "tenant" } });
+        text(
+            &api.post_as(&owner, "/v1/api-keys", body).await.expect(201),
+            "key",
+        )
+    };
+    let (may, may_not) = (key(&["webhooks:write"]).await, key(&["users:read"]).await);
+    send(&api, &may, "a", ENDPOINTS, endpoint("one"))
+        .await
+        .expect(201);
+    send(&api, &may_not, "a", ENDPOINTS, endpoint("one"))
+        .await
+        .refused(403, "forbidden");
+    let again = send(&api, &may, "a", ENDPOINTS, endpoint("one")).await;
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+}
+
+#[tokio::test]
 async fn what_was_refused_can_be_mended_under_the_same_key() {
     let bed = TestBed::new().await;
     let api = Api::start(&bed).await;

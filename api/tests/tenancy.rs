@@ -105,6 +105,41 @@ async fn after_sign_in_a_request_that_names_another_tenant_is_refused() {
 }
 
 #[tokio::test]
+async fn s25_a_token_in_a_body_is_none_where_the_request_names_another_tenant() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    two_tenants(&api).await;
+    let login = api.login("acme", "ada@example.com").await;
+    let body = json!({ "email": "bob@example.com", "password": PASSWORD });
+    api.post("acme", "/v1/auth/register", body).await.expect(202);
+    let mailed = json!({ "token": api.mailed_token("bob@example.com").await });
+    let refresh = json!({ "refresh_token": login["refresh_token"] });
+    let there = |name: &str, value: &str, path: &str, body: &Value| {
+        let request = api.request(Method::POST, path).header(name, value);
+        Api::send(request.json(body))
+    };
+    for (name, value) in [
+        ("x-tenant-id", "globex"),
+        ("x-tenant-id", "nobody"),
+        ("host", "globex.example.test"),
+    ] {
+        there(name, value, "/v1/auth/refresh", &refresh)
+            .await
+            .refused(401, "invalid_refresh_token");
+        there(name, value, "/v1/auth/email/verify", &mailed)
+            .await
+            .refused(400, "invalid_token");
+    }
+    // It was not used up by that, nor taken for stolen.
+    there("x-tenant-id", "acme", "/v1/auth/refresh", &refresh)
+        .await
+        .expect(200);
+    there("host", "acme.example.test", "/v1/auth/email/verify", &mailed)
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
 async fn a_suspended_tenant_lets_nobody_in() {
     let bed = TestBed::new().await;
     let api = Api::start(&bed).await;

@@ -1,6 +1,10 @@
 //! Forged and misused tokens.
 
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use latchkey_shared::config::Config;
 use latchkey_testing::TestBed;
 use serde_json::{Value, json};
 
@@ -309,4 +313,23 @@ async fn an_expired_token_is_not_active() {
     let new = text(&api.login("platform", ADMIN).await, "access_token");
     assert_eq!(introspect(&api, &new, &old).await, json!({ "active": false }));
     assert_eq!(introspect(&api, &new, &new).await["active"], true);
+}
+
+#[tokio::test]
+async fn s20_a_token_from_before_a_shorter_lifetime_does_not_outlive_what_is_known_of_revocations() {
+    let bed = TestBed::with(&[("tokens.access_ttl", "3600")]).await;
+    let api = Api::start(&bed).await;
+    let token = api.admin().await;
+    let mut context = bed.another_process().await;
+    let mut config = Config::clone(&context.config);
+    config.tokens.access_ttl = Duration::from_mins(5);
+    context.config = Arc::new(config);
+    let stricter = Api::serve(context).await;
+    stricter.get_as(&token, "/v1/auth/me").await.expect(200);
+    bed.clock.advance(TimeDelta::seconds(301));
+    stricter
+        .get_as(&token, "/v1/auth/me")
+        .await
+        .refused(401, "unauthenticated");
+    api.get_as(&token, "/v1/auth/me").await.expect(200);
 }

@@ -80,7 +80,7 @@ pub async fn begin(
     let tenant = principal.tenant;
     let claim = Claim {
         tenant,
-        key: name(principal.subject, key),
+        key: name(principal, key),
         id: context.uuid(now),
     };
     let fingerprint = mac(b"idempotency fingerprint", parts).to_vec();
@@ -171,15 +171,18 @@ pub async fn abandon(context: &Context, claim: &Claim, failed: bool) -> Result<(
     tx.commit().await
 }
 
-/// Each principal has keys of its own. What the client calls them is not kept.
-fn name(subject: Subject, key: &str) -> [u8; 32] {
-    let (kind, id) = match subject {
+/// Each principal has keys of its own, and so has each API key: another of the same owner may do less. What the client
+/// calls them is not kept.
+fn name(principal: &Principal, key: &str) -> [u8; 32] {
+    let (kind, id) = match principal.subject {
         Subject::User(user) => ("user", user.0),
         Subject::ServiceAccount(account) => ("service_account", account.0),
         Subject::Tenant => ("tenant", TenantId(Uuid::nil()).0),
     };
+    let by = principal.key.map(|key| key.0.into_bytes());
+    let by = by.as_ref().map_or(&[] as &[u8], |by| by);
     mac(
         b"idempotency key",
-        &[kind.as_bytes(), id.as_bytes(), key.as_bytes()],
+        &[kind.as_bytes(), id.as_bytes(), by, key.as_bytes()],
     )
 }

@@ -7,8 +7,8 @@ use std::{
     sync::{Arc, LazyLock, RwLock},
 };
 
-use latchkey_shared::auth::Auth;
-use poem::{IntoResponse, Request, RequestBody, Response, Result, http::header};
+use latchkey_shared::config;
+use poem::{Body, IntoResponse, Request, RequestBody, Response, Result, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     payload::{ParsePayload, Payload},
@@ -16,6 +16,7 @@ use poem_openapi::{
     types::{ParseFromJSON, ToJSON, Type},
 };
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::schema::Schema;
 use crate::problem::{Failure, FieldError, ProblemCode};
@@ -73,10 +74,16 @@ impl<T: ParseFromJSON + 'static> ParsePayload for Json<T> {
 
 /// The body, if it is not larger than this server takes.
 pub(super) async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>> {
-    let limit = request
-        .data::<Auth>()
-        .map_or(64 * 1024, |auth| auth.context.config.server.max_body_bytes);
-    Ok(body.take()?.into_bytes_limit(limit).await?.into())
+    let settings = &super::bearer::auth(request)?.context.config.server;
+    in_time(body.take()?, settings).await
+}
+
+/// As [`read`]; nor may its sender take for ever, for each holds a connection and memory.
+pub(crate) async fn in_time(body: Body, settings: &config::Server) -> Result<Vec<u8>> {
+    let late = |_| Failure::new(ProblemCode::BadRequest, "The body did not come in time.");
+    let read = body.into_bytes_limit(settings.max_body_bytes);
+    let read = timeout(settings.body_timeout, read).await;
+    Ok(read.map_err(late)??.into())
 }
 
 /// The value as its type, if the schema we publish allows it.

@@ -11,6 +11,7 @@ mod tenant;
 
 pub(crate) use self::{
     bearer::identify,
+    json::in_time,
     limit::{LimitNote, Note},
     origin::ClientOrigin,
 };
@@ -20,5 +21,5 @@ pub use self::{
     json::Json,
     limit::{Limit, LimitClass, Mail, SignIn, Token},
     lines::{Line, Lines, NDJSON},
-    tenant::InTenant,
+    tenant::{InTenant, Named},
 };

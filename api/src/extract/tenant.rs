@@ -4,10 +4,11 @@ use std::{ops::Deref, sync::Arc};
 
 use latchkey_shared::{
     auth::Auth,
+    crypto::token::{Kind, Token},
     id::TenantId,
     tenant::{ResolveError, Tenant},
 };
-use poem::{Request, RequestBody, Result, http::header};
+use poem::{FromRequest, Request, RequestBody, Result, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaParamIn, MetaSchemaRef},
@@ -53,6 +54,43 @@ impl<'a> ApiExtractor<'a> for InTenant {
             .await
             .map_err(Failure::from)?;
         Ok(Self(tenant))
+    }
+}
+
+/// What tenant the request names, if any, where a token in its body names one as well: who asks for one tenant must not be
+/// answered for another.
+pub struct Named {
+    tenant: Result<Option<TenantId>, Failure>,
+}
+
+impl<'a> FromRequest<'a> for Named {
+    async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        let auth = super::bearer::auth(request)?;
+        let named = auth.tenants.named(named_header(request)?, host(request)).await;
+        Ok(Self {
+            tenant: named
+                .map(|named| named.map(|named| named.id))
+                .map_err(Failure::from),
+        })
+    }
+}
+
+impl Named {
+    /// Whether the request may bring this token. What is none is left to the operation.
+    ///
+    /// # Errors
+    /// `invalid`, as of a token that is none; and when the database does not answer.
+    pub fn check(&self, kind: Kind, text: &str, invalid: impl FnOnce() -> Failure) -> Result<(), Failure> {
+        let Some(token) = Token::parse(kind, text) else {
+            return Ok(());
+        };
+        match &self.tenant {
+            Ok(None) => Ok(()),
+            Ok(Some(named)) if *named == token.tenant() => Ok(()),
+            Err(failure) if failure.code().status().is_server_error() => Err(failure.clone()),
+            // Another one, two, or one that is not there.
+            Ok(Some(_)) | Err(_) => Err(invalid()),
+        }
     }
 }
 

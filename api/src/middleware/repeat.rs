@@ -74,8 +74,7 @@ pub async fn repeat<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
         return call(&*endpoint, request).await;
     };
     let key = key(&request)?;
-    let limit = auth.context.config.server.max_body_bytes;
-    let body = request.take_body().into_bytes_limit(limit).await?;
+    let body = extract::in_time(request.take_body(), &auth.context.config.server).await?;
     let target = request.original_uri().path().to_owned();
     let begun = idempotency::begin(&auth.context, &principal, &key, &[target.as_bytes(), &body])
         .await

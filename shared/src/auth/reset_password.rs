@@ -15,15 +15,16 @@ use super::{
     verify::announce_verified,
 };
 use crate::{
+    api_key,
     audit::{self, Record},
     context::Change,
     crypto::token::{Kind, Token},
-    entity::user,
+    entity::{KeyRevokeReason, user},
     error::{Internal, internal_variant},
     id::UserId,
     mail::{self, Letter, To},
     outbox::{self, event},
-    principal::{Actor, Origin},
+    principal::{Actor, Origin, Subject},
     secret::Secret,
     session::RevokeReason,
     tenant::Tenant,
@@ -101,8 +102,8 @@ pub(crate) async fn send_first_password(
     .await
 }
 
-/// Ends the password and all that came of it, and mails the user a token for another. `false` if the account is no
-/// longer as it was seen: nothing was changed then. A lock stays, and does not show.
+/// Ends the password and all that came of it, the user's API keys too, and mails the user a token for another. `false` if
+/// the account is no longer as it was seen: nothing was changed then. A lock stays, and does not show.
 pub(crate) async fn require_new_password(
     auth: &Auth,
     change: &mut Change<'_>,
@@ -119,6 +120,12 @@ pub(crate) async fn require_new_password(
     if !replace(change, user, replacement).await? {
         return Ok(false);
     }
+    api_key::revoke_of(
+        change,
+        Subject::User(user.id),
+        KeyRevokeReason::NewPasswordRequired,
+    )
+    .await?;
     let ttl = change.context.config.tokens.reset_ttl;
     send_token(change, tenant, user, ttl, |token| Letter::NewPasswordRequired {
         token,

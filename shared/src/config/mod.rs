@@ -88,6 +88,8 @@ pub struct Server {
     pub max_body_bytes: usize,
     /// `max_import_bytes`: an import of users that is larger ends there.
     pub max_import_bytes: u64,
+    /// `body_timeout`: a body that takes longer to come is refused; an import may, line by line.
+    pub body_timeout: Duration,
     /// `keep_alive`: a connection on which no request's head has come for so long is closed.
     pub keep_alive: Duration,
     /// `drain_notice`: for so long after SIGTERM it still serves while it says that it is not ready.
@@ -337,6 +339,7 @@ impl Server {
             trusted_proxies: source.or("server.trusted_proxies", Vec::new()),
             max_body_bytes: source.or("server.max_body_bytes", 512 * 1024),
             max_import_bytes: source.or("server.max_import_bytes", 1024 * 1024 * 1024),
+            body_timeout: source.or("server.body_timeout", Duration::from_secs(30)),
             keep_alive: source.or("server.keep_alive", Duration::from_secs(90)),
             drain_notice: source.or("server.drain_notice", Duration::from_secs(notice)),
             drain: source.or("server.drain", Duration::from_secs(20)),

@@ -114,6 +114,8 @@ fn algorithm(key: &SigningKey) -> Algorithm {
 pub struct JwtRing {
     issuer: String,
     audience: String,
+    /// Seconds. Revocations are remembered for so long, whatever a token from before a change of settings says.
+    max_age: i64,
     header: Header,
     signing: EncodingKey,
     verifying: HashMap<String, Verifying>,
@@ -133,6 +135,7 @@ impl JwtRing {
         Self {
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
+            max_age: i64::try_from(settings.access_ttl.as_secs()).unwrap_or(i64::MAX),
             header,
             signing: match current.algorithm {
                 signing::Algorithm::Hs256 => EncodingKey::from_secret(material),
@@ -184,7 +187,8 @@ impl JwtRing {
         let now = now.timestamp();
         let begins = claims.nbf.unwrap_or(claims.iat).max(claims.iat);
         let is_ours = claims.iss == self.issuer && claims.aud == self.audience;
-        if is_ours && now < claims.exp && begins <= now + SKEW {
+        let ends = claims.exp.min(claims.iat.saturating_add(self.max_age));
+        if is_ours && now < ends && begins <= now + SKEW {
             Ok(claims)
         } else {
             Err(TokenFault::Invalid)

@@ -128,6 +128,8 @@ text_enum! {
         OwnerDeleted = "owner_deleted"
         /// It was made before the address was proven, by whoever had the account first.
         AccountTakenOver = "account_taken_over"
+        /// An administrator asked its user for a new password.
+        NewPasswordRequired = "new_password_required"
     }
     /// What an endpoint did, so that it was turned off.
     Offence {

@@ -165,9 +165,10 @@ impl Directory {
             Name::Domain(domain) => store::find_by_domain(&tx, domain).await?,
         };
         let tenant = row.map(Tenant::try_from).transpose()?.map(Arc::new);
-        // What was being read while a change came in is used once and not remembered.
-        if self.changes.load(Ordering::Acquire) == changes {
-            self.known.insert(name, tenant.clone());
+        self.known.insert(name.clone(), tenant.clone());
+        // A change that came in before the insertion has not removed what came after it.
+        if self.changes.load(Ordering::Acquire) != changes {
+            self.known.invalidate(&name);
         }
         Ok(tenant)
     }

@@ -5,11 +5,14 @@ mod model;
 
 use latchkey_shared::{
     auth::{self, Auth},
+    crypto::token::Kind,
+    session::RefreshError,
     user::Email,
 };
 use poem::web::Data;
 use poem_openapi::OpenApi;
 
+use self::error::invalid_token;
 pub(in crate::routes) use self::model::SentView;
 pub use self::model::UserView;
 use self::model::{
@@ -19,7 +22,7 @@ use self::model::{
 pub(in crate::routes) use self::model::{MfaMethod, SessionTokens, TokenType};
 use super::Tag;
 use crate::{
-    extract::{ClientOrigin, InTenant, Json, Limit, Mail, SignIn, Token},
+    extract::{ClientOrigin, InTenant, Json, Limit, Mail, Named, SignIn, Token},
     problem::{
         ApiResult, Busy, Conflict, Failure, FieldError, Input, Limited, ProblemCode, SignedIn, Tenancy,
     },
@@ -60,8 +63,10 @@ impl AuthApi {
         _limit: Limit<Token>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
+        named: Named,
         body: Json<VerifyRequest>,
     ) -> ApiResult<Reply<VerifiedView>, (Input, Limited)> {
+        named.check(Kind::OneTime, &body.token, invalid_token)?;
         let user = auth::verify_email(auth, &origin, &body.token).await?;
         Ok(Reply(user.into()))
     }
@@ -119,8 +124,12 @@ impl AuthApi {
         _limit: Limit<Token>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
+        named: Named,
         body: Json<RefreshRequest>,
     ) -> ApiResult<Reply<SessionTokens>, (Input, SignedIn, Limited)> {
+        named.check(Kind::Refresh, &body.refresh_token, || {
+            RefreshError::Invalid.into()
+        })?;
         let signed_in = auth::refresh(auth, &origin, &body.refresh_token).await?;
         Ok(Reply(signed_in.into()))
     }
@@ -134,8 +143,10 @@ impl AuthApi {
         _limit: Limit<Token>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
+        named: Named,
         body: Json<UnlockRequest>,
     ) -> ApiResult<NoContent, (Input, Limited)> {
+        named.check(Kind::OneTime, &body.token, invalid_token)?;
         auth::unlock(auth, &origin, &body.token).await?;
         Ok(NoContent)
     }

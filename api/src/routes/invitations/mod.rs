@@ -4,6 +4,7 @@ mod model;
 
 use latchkey_shared::{
     auth::{self, AcceptError, Auth},
+    crypto::token::Kind,
     id::InvitationId,
     permission::{InvitationsRead, InvitationsWrite},
     user::{
@@ -23,7 +24,7 @@ use self::model::{
 };
 use super::{Tag, auth::error::invalid_token, page, passwords::error::new_password};
 use crate::{
-    extract::{ClientOrigin, Json, Limit, Mail, Permit, SignIn},
+    extract::{ClientOrigin, Json, Limit, Mail, Named, Permit, SignIn},
     problem::{
         ApiResult, Busy, Conflict, Failure, FieldError, Input, Limited, NotFound, Parameters, Permitted,
         ProblemCode,
@@ -115,8 +116,10 @@ impl InvitationsApi {
         _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
+        named: Named,
         body: Json<AcceptRequest>,
     ) -> ApiResult<Created<AcceptedView>, (Input, Conflict, Limited, Busy)> {
+        named.check(Kind::OneTime, &body.token, invalid_token)?;
         let user = auth::accept_invitation(auth, &origin, body.0.into()).await?;
         Ok(Created {
             body: user.into(),

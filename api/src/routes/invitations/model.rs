@@ -140,7 +140,7 @@ impl From<Invitation> for InvitationView {
 pub(super) struct AcceptRequest {
     /// From the link in the mail.
     #[oai(validator(max_length = 256))]
-    token: String,
+    pub(super) token: String,
     /// Of the new account: 8 to 256 characters. Where the address has an account, that one's password stays.
     #[oai(validator(min_length = 8, max_length = 256))]
     password: String,

@@ -4,7 +4,8 @@ mod error;
 mod model;
 
 use latchkey_shared::{
-    auth::{self, Auth},
+    auth::{self, AnswerError, Auth},
+    crypto::token::Kind,
     device,
     id::DeviceId,
     secret::Secret,
@@ -22,7 +23,7 @@ use self::model::{
 };
 use super::{Tag, auth::SessionTokens, page};
 use crate::{
-    extract::{Bearer, ClientOrigin, Enrolling, Json, Limit, SignIn},
+    extract::{Bearer, ClientOrigin, Enrolling, Json, Limit, Named, SignIn},
     problem::{ApiResult, Busy, Conflict, Input, Limited, NotFound, Parameters, SignedIn},
     reply::{List, NoContent, Ok as Reply},
 };
@@ -41,8 +42,10 @@ impl MfaApi {
         _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
+        named: Named,
         body: Json<VerifyMfaRequest>,
     ) -> ApiResult<Reply<SessionTokens>, (Input, SignedIn, Limited)> {
+        named.check(Kind::Mfa, &body.mfa_token, || AnswerError::InvalidMfaToken.into())?;
         let signed_in = auth::answer_challenge(auth, &origin, body.0.into()).await?;
         Ok(Reply(signed_in.into()))
     }

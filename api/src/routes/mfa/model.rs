@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct VerifyMfaRequest {
     /// From `login`.
     #[oai(validator(max_length = 256))]
-    mfa_token: String,
+    pub(super) mfa_token: String,
     method: MfaMethod,
     /// Six digits, or a recovery code; spaces, dashes and case do not matter.
     #[oai(validator(min_length = 1, max_length = 64))]

@@ -5,6 +5,7 @@ mod model;
 
 use latchkey_shared::{
     auth::{self, Auth},
+    crypto::token::Kind,
     secret::Secret,
 };
 use poem::web::Data;
@@ -15,10 +16,10 @@ use self::model::{
 };
 use super::{
     Tag,
-    auth::{SentView, address},
+    auth::{SentView, address, error::invalid_token},
 };
 use crate::{
-    extract::{Bearer, ClientOrigin, InTenant, Json, Limit, Mail, SignIn},
+    extract::{Bearer, ClientOrigin, InTenant, Json, Limit, Mail, Named, SignIn},
     problem::{ApiResult, Busy, Input, Limited, SignedIn, Tenancy},
     reply::{Accepted, NoContent},
 };
@@ -78,9 +79,11 @@ impl PasswordsApi {
         _limit: Limit<SignIn>,
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
+        named: Named,
         body: Json<ResetPasswordRequest>,
     ) -> ApiResult<NoContent, (Input, Busy, Limited)> {
         let ResetPasswordRequest { token, new_password } = body.0;
+        named.check(Kind::OneTime, &token, invalid_token)?;
         auth::reset_password(auth, &origin, &token, Secret::new(new_password)).await?;
         Ok(NoContent)
     }

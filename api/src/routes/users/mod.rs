@@ -231,8 +231,8 @@ impl UsersApi {
 
     /// Require a new password
     ///
-    /// Ends the password and every session, and mails the user a link to choose another. A second factor stays, and so
-    /// does a lock. Takes `users:write`.
+    /// Ends the password, every session and the user's API keys, and mails the user a link to choose another. A second
+    /// factor stays, and so does a lock. Takes `users:write`.
     #[oai(
         path = "/:id/password-reset",
         method = "post",
