@@ -90,7 +90,7 @@ pub async fn verify(
     mut known: Known,
     out: &mut impl Write,
 ) -> Result<Outcome, VerifyError> {
-    let verification = Verification::begin(context, grace).await?;
+    let verification = Verification::new(context, grace);
     let only = match tenant {
         Some(name) => Some(find(context, name).await?),
         None => None,
@@ -156,7 +156,6 @@ fn write_line(out: &mut impl Write, report: &Report) -> Result<Outcome, std::io:
         length,
         hash,
         waiting,
-        unsigned,
         verdict,
     } = report;
     let (outcome, word) = match verdict {
@@ -164,15 +163,11 @@ fn write_line(out: &mut impl Write, report: &Report) -> Result<Outcome, std::io:
         Verdict::Tampered(fault) => (Outcome::Tampered, format!("TAMPERED: {fault};")),
         Verdict::Unchecked(reason) => (Outcome::Unchecked, format!("UNCHECKED: {reason};")),
     };
-    write!(
+    writeln!(
         out,
         "{tenant} {word} length={length} head={} waiting={waiting}",
         hex(hash)
     )?;
-    if *unsigned > 0 {
-        write!(out, " unsigned={unsigned}")?;
-    }
-    writeln!(out)?;
     Ok(outcome)
 }
 

@@ -138,7 +138,7 @@ async fn a_deleted_tenant_is_removed_whole_but_for_its_audit_trail() {
     };
     assert_eq!(others(rows(&api, globex).await), others(untouched));
     crate::audit::seal_all(&api.context).await;
-    let verification = Verification::begin(&api.context, Duration::ZERO).await.unwrap();
+    let verification = Verification::new(&api.context, Duration::ZERO);
     let report = verification.tenant(TenantId(acme), |_, _| Ok(())).await.unwrap();
     assert_eq!((&report.verdict, report.length), (&Verdict::Intact, trail + 2));
     let admin = super::admin(&api).await;

@@ -46,10 +46,16 @@ impl Keys {
 pub(super) enum Content {
     /// The row's own keyed hash, and the id of its key.
     Signed(Vec<u8>, String),
-    /// The row had none: one made for the link, with the link's key.
-    Unsigned(Mac),
-    /// The row had been removed before it was sealed.
+    /// The row had none, or had been removed before it was sealed.
     Absent,
+}
+
+impl Content {
+    pub(super) fn of(mac: Option<&[u8]>, key: Option<&str>) -> Self {
+        mac.map_or(Self::Absent, |mac| {
+            Self::Signed(mac.to_vec(), key.unwrap_or_default().to_owned())
+        })
+    }
 }
 
 /// A place in a chain.
@@ -130,7 +136,6 @@ impl Key {
         } = link;
         let (kind, hash, key): (&[u8], &[u8], &str) = match content {
             Content::Signed(hash, key) => (b"signed", hash, key),
-            Content::Unsigned(hash) => (b"unsigned", hash, ""),
             Content::Absent => (b"absent", b"", ""),
         };
         let parts: [&[u8]; 9] = [

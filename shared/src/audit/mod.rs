@@ -8,7 +8,8 @@
 //!
 //! A row is *written* with its change, *waiting* until a worker has seen it, and *sealed* for good. What cannot be told
 //! from the database alone is that all of it was set back to how it once stood: for that, the length and the last hash
-//! of a chain are printed, to be kept elsewhere and compared.
+//! of a chain are printed, to be kept elsewhere and compared. What cannot be told at all is that a row was removed within
+//! the moment before its seal, together with its place in the queue.
 //!
 //! What must never happen: a change without its row; a chain with two ends; a seal over what nobody read.
 

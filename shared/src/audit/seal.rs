@@ -17,11 +17,7 @@ use super::{
     mac::{self, Content, Key, Keys, Link},
     store,
 };
-use crate::{
-    context::Context,
-    id::TenantId,
-    postgres::{CrossTenant, Tx},
-};
+use crate::{context::Context, id::TenantId, postgres::CrossTenant};
 
 /// A tenant with rows to seal.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +77,7 @@ pub async fn seal(context: &Context, tenants: &[TenantId], rows: usize) -> Resul
     }
     let held: Vec<Uuid> = ends.keys().copied().collect();
     let queued = store::queued(&tx, &held, share).await?;
-    let contents = contents(&tx, &key, &queued).await?;
+    let contents = contents(&queued);
     let append = extend(&key, &mut ends, context.clock.now(), &queued, &contents);
     sealed.rows = append.links();
     let mut counts: BTreeMap<Uuid, usize> = BTreeMap::new();
@@ -147,27 +143,12 @@ pub(super) fn is_ours(keys: &Keys, head: &store::Head) -> bool {
         .is_some_and(|key| mac::same(key.head(head.tenant_id, head.length, &head.hash), &head.mac))
 }
 
-/// What the links of these rows hold; none of those that have one already. A row that nobody can read is not ours, and
-/// counts as none.
-async fn contents(tx: &Tx, key: &Key, queued: &[store::Queued]) -> Result<Vec<Option<Content>>, DbErr> {
-    let unsigned: Vec<Uuid> = queued
+/// What the links of these rows hold; none of those that have one already. A row without a keyed hash, or that nobody can
+/// read, is not ours, and counts as none.
+fn contents(queued: &[store::Queued]) -> Vec<Option<Content>> {
+    let content = |row: &store::Queued| Content::of(row.mac.as_deref(), row.mac_key.as_deref());
+    queued
         .iter()
-        .filter(|row| row.there && row.mac.is_none())
-        .map(|row| row.audit_id)
-        .collect();
-    let unsigned: BTreeMap<Uuid, mac::Mac> = store::rows(tx, unsigned)
-        .await?
-        .iter()
-        .map(|row| (row.id.0, key.row(row)))
-        .collect();
-    let content = |row: &store::Queued| match (&row.mac, &row.mac_key) {
-        _ if row.sealed => None,
-        (Some(mac), mac_key) => Some(Content::Signed(mac.clone(), mac_key.clone().unwrap_or_default())),
-        (None, _) => Some(
-            unsigned
-                .get(&row.audit_id)
-                .map_or(Content::Absent, |mac| Content::Unsigned(*mac)),
-        ),
-    };
-    Ok(queued.iter().map(content).collect())
+        .map(|row| (!row.sealed).then(|| content(row)))
+        .collect()
 }

@@ -30,8 +30,6 @@ pub(super) struct Head {
 pub(super) struct Queued {
     pub(super) tenant_id: TenantId,
     pub(super) audit_id: Uuid,
-    /// Whether there is the row.
-    pub(super) there: bool,
     pub(super) mac: Option<Vec<u8>>,
     pub(super) mac_key: Option<String>,
     /// Whether there is a seal already.
@@ -153,7 +151,7 @@ pub(super) async fn queued(tx: &Tx, tenants: &[Uuid], share: usize) -> Result<Ve
     let (tenants, share) = (tenants.to_vec(), i64::try_from(share).unwrap_or(i64::MAX));
     Queued::find_by_statement(raw_sql!(
         Postgres,
-        "SELECT u.tenant_id, u.audit_id, e.id IS NOT NULL AS there, e.mac, e.mac_key, s.seq IS NOT NULL AS sealed
+        "SELECT u.tenant_id, u.audit_id, e.mac, e.mac_key, s.seq IS NOT NULL AS sealed
          FROM unnest({tenants}::uuid[]) AS t (tenant)
          CROSS JOIN LATERAL (
              SELECT tenant_id, audit_id FROM audit_unsealed WHERE tenant_id = tenant
@@ -164,22 +162,6 @@ pub(super) async fn queued(tx: &Tx, tenants: &[Uuid], share: usize) -> Result<Ve
     ))
     .all(tx)
     .await
-}
-
-/// The rows themselves, as far as they can be read.
-pub(super) async fn rows(tx: &Tx, ids: Vec<Uuid>) -> Result<Vec<audit_event::Model>, DbErr> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = tx.query_all_raw(raw_sql!(
-        Postgres,
-        "SELECT * FROM audit_events WHERE id = ANY ({ids}::uuid[])"
-    ));
-    let rows = rows.await?;
-    Ok(rows
-        .iter()
-        .filter_map(|row| audit_event::Model::from_query_result(row, "").ok())
-        .collect())
 }
 
 pub(super) async fn append(tx: &Tx, append: Append) -> Result<(), DbErr> {
@@ -244,15 +226,6 @@ pub(super) async fn next_tenant(tx: &Tx, after: TenantId) -> Result<Option<Tenan
          ) t ORDER BY tenant_id LIMIT 1"
     ));
     next.await?.map(|row| row.try_get("", "tenant_id")).transpose()
-}
-
-/// When the first row of all was sealed.
-pub(super) async fn began(tx: &Tx) -> Result<Option<DateTime<Utc>>, DbErr> {
-    let first = tx.query_one_raw(raw_sql!(
-        Postgres,
-        "SELECT min(sealed_at) AS began FROM audit_seals WHERE seq = 1"
-    ));
-    first.await?.map_or(Ok(None), |row| row.try_get("", "began"))
 }
 
 /// The chain's head, if it has one, and its last link's number at the same moment, 0 without any.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use sea_orm::DbErr;
 use uuid::Uuid;
 
@@ -30,8 +30,6 @@ pub struct Report {
     pub hash: Vec<u8>,
     /// Rows that wait for their seal.
     pub waiting: u64,
-    /// Rows from before there were keyed hashes: their seals vouch for them, and nothing for what was before.
-    pub unsigned: u64,
     /// Whether all is as it was written.
     pub verdict: Verdict,
 }
@@ -41,22 +39,17 @@ pub struct Verification<'a> {
     context: &'a Context,
     keys: Keys,
     grace: TimeDelta,
-    began: DateTime<Utc>,
 }
 
 impl<'a> Verification<'a> {
-    /// Begins one in which a row may be without a seal for as long as `grace`.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn begin(context: &'a Context, grace: Duration) -> Result<Self, DbErr> {
-        let tx = context.postgres.cross_tenant(CrossTenant::Verify).await?;
-        Ok(Self {
+    /// One in which a row may be without a seal for as long as `grace`.
+    #[must_use]
+    pub fn new(context: &'a Context, grace: Duration) -> Self {
+        Self {
             context,
             keys: Keys::of(&context.config.secrets.data_keys),
             grace: TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX),
-            began: store::began(&tx).await?.unwrap_or(context.clock.now()),
-        })
+        }
     }
 
     /// The next tenant by its id that has a trail, deleted ones among them.
@@ -77,7 +70,7 @@ impl<'a> Verification<'a> {
         tenant: TenantId,
         mut at: impl FnMut(i64, &[u8]) -> Result<(), Fault>,
     ) -> Result<Report, DbErr> {
-        let mut walk = Walk::new(&self.keys, tenant, self.began);
+        let mut walk = Walk::new(&self.keys, tenant);
         let mut waiting = 0;
         let verdict = match self.chain(&mut walk, tenant, &mut at).await? {
             Verdict::Intact => self.unsealed(&walk, tenant, &mut waiting).await?,
@@ -88,7 +81,6 @@ impl<'a> Verification<'a> {
             length: walk.length,
             hash: walk.hash,
             waiting,
-            unsigned: walk.unsigned,
             verdict,
         })
     }

@@ -11,10 +11,6 @@ use super::{
 };
 use crate::{entity::audit_event, id::TenantId};
 
-/// For so long after the first seal of all, rows that an older version writes have no keyed hash and are none the
-/// worse.
-const UPGRADE: TimeDelta = TimeDelta::days(1);
-
 /// What a verification found of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -71,26 +67,18 @@ impl From<Fault> for Verdict {
 pub(super) struct Walk<'a> {
     keys: &'a Keys,
     tenant: TenantId,
-    /// Until then a row may have no keyed hash.
-    upgraded: DateTime<Utc>,
-    /// Whether the chain begins with a row from before there were keyed hashes.
-    is_older: bool,
     pub(super) length: i64,
     pub(super) hash: Vec<u8>,
-    pub(super) unsigned: u64,
 }
 
 impl<'a> Walk<'a> {
-    /// At the beginning; `began` is when the first row of any tenant was sealed.
-    pub(super) fn new(keys: &'a Keys, tenant: TenantId, began: DateTime<Utc>) -> Self {
+    /// At the beginning.
+    pub(super) fn new(keys: &'a Keys, tenant: TenantId) -> Self {
         Self {
             keys,
             tenant,
-            upgraded: began + UPGRADE,
-            is_older: false,
             length: 0,
             hash: mac::START.to_vec(),
-            unsigned: 0,
         }
     }
 
@@ -138,10 +126,7 @@ impl<'a> Walk<'a> {
             Some(Err(_)) => return Err(Fault::Altered(seal.audit_id).into()),
             Some(Ok(row)) => row,
         };
-        let content = match (&row.mac, &row.mac_key) {
-            (None, _) => Content::Unsigned(key.row(row)),
-            (Some(mac), mac_key) => Content::Signed(mac.clone(), mac_key.clone().unwrap_or_default()),
-        };
+        let content = Content::of(row.mac.as_deref(), row.mac_key.as_deref());
         let hash = key.link(&Link {
             tenant: self.tenant,
             before: &self.hash,
@@ -150,13 +135,9 @@ impl<'a> Walk<'a> {
             content: &content,
             sealed_at: seal.sealed_at,
         });
-        self.row(row, seq == 1, seal.sealed_at)?;
+        self.row(row)?;
         if !mac::same(hash, &seal.hash) {
             return Err(Fault::Displaced(seq, seal.audit_id).into());
-        }
-        if matches!(content, Content::Unsigned(_)) {
-            self.unsigned += 1;
-            self.is_older |= seq == 1;
         }
         self.length = seq;
         self.hash = hash.to_vec();
@@ -175,7 +156,7 @@ impl<'a> Walk<'a> {
             // It was there a moment ago.
             None => return Err(Fault::RemovedEarly(place.id).into()),
             Some(Err(_)) => return Err(Fault::Altered(place.id).into()),
-            Some(Ok(row)) => self.row(row, self.length == 0, now)?,
+            Some(Ok(row)) => self.row(row)?,
         }
         if place.created_at + grace >= now {
             return Ok(());
@@ -189,14 +170,11 @@ impl<'a> Walk<'a> {
         )))
     }
 
-    fn row(&self, row: &audit_event::Model, is_first: bool, at: DateTime<Utc>) -> Result<(), Verdict> {
+    fn row(&self, row: &audit_event::Model) -> Result<(), Verdict> {
         let id = row.id.0;
+        // Ours have one, whatever else was cleared away.
         let Some(there) = &row.mac else {
-            return if (is_first || self.is_older) && at <= self.upgraded {
-                Ok(())
-            } else {
-                Err(Fault::Inserted(id).into())
-            };
+            return Err(Fault::Inserted(id).into());
         };
         // Keys stay for as long as the trail: one that is none of ours is somebody's who has none.
         let Some(key) = row.mac_key.as_deref().and_then(|key| self.keys.get(key)) else {
