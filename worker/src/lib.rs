@@ -75,12 +75,13 @@ pub async fn run_with(
     let (few, fewer) = (many.div_ceil(4), many.div_ceil(8));
     let mut parts = JoinSet::new();
 
-    let deliverer = deliver::Deliverer::new(&context, lookup)?;
-    for (lane, concurrency) in [(Lane::Fresh, many), (Lane::Retry, few)] {
+    let lanes = [(Lane::Fresh, many), (Lane::Retry, few)];
+    let deliverer = deliver::Deliverer::new(&context, lookup, lanes)?;
+    for (lane, concurrency) in lanes {
         let deliverer = deliverer.clone();
         let handler = move |job| {
             let deliverer = deliverer.clone();
-            async move { deliverer.handle(job).await }
+            async move { deliverer.handle(lane, job).await }
         };
         spawn_lane(&mut parts, &context, lane, concurrency, &stop, handler)?;
     }
@@ -93,6 +94,8 @@ pub async fn run_with(
     parts.spawn(seal::run(context.clone(), stop.clone()));
     parts.spawn(fan_out::run(context.clone(), stop.clone()));
     parts.spawn(history::run(context.clone(), stop.clone()));
+    parts.spawn(sweep::recover(context.clone(), stop.clone()));
+    parts.spawn(sweep::clean(context.clone(), stop.clone()));
     parts.spawn(sweep::run(context, stop.clone()));
 
     let finished = async {

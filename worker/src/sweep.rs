@@ -2,7 +2,7 @@
 //!
 //! Retries become due here, and a crash, a flushed Redis or a full queue heal here, by one and the same statement.
 //! Every worker sweeps; rows that another one has in hand are skipped. A lane whose stream is long gets nothing more:
-//! what waits, waits in PostgreSQL.
+//! what waits, waits in PostgreSQL. What may take long runs beside it, for nothing that is due waits for that.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use latchkey_shared::{
 };
 use metrics::{counter, gauge};
 use sea_orm::DbErr;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerError;
@@ -25,7 +25,7 @@ use crate::WorkerError;
 const BATCH: u32 = 1000;
 /// Deliveries taken by one statement at most. Each walks past all that is queued, so that few large ones cost less.
 const DELIVERIES: usize = 5_000;
-/// So many chunks of what an endpoint has lost are brought back by one sweep, and no more: mails wait behind them.
+/// So many chunks of what an endpoint has lost are brought back in a row: they are more work for everybody.
 const RECOVERY_ROUNDS: usize = 4;
 /// A stream of that length holds seconds of work: enough for every worker to stay busy.
 const LONG_STREAM: usize = 10_000;
@@ -33,25 +33,52 @@ const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
 /// What tenants did by the worker's hand is written down so often.
 const USAGE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Brings back what endpoints have lost, until the shutdown.
+pub(crate) async fn recover(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    let mut ticks = ticks(context.config.worker.sweep_interval);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        for _ in 0..RECOVERY_ROUNDS {
+            match webhook::recover::go_on(&context).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "what endpoints have lost is brought back later");
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Clears away what has expired, until the shutdown: a tenant that goes may take hours.
+pub(crate) async fn clean(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {
+    let mut ticks = ticks(RETENTION_INTERVAL);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        if let Err(error) = tell_expiring(&context, &shutdown).await {
+            tracing::warn!(%error, "telling of keys that will expire failed");
+        }
+        if let Err(error) = clear_away(&context, &shutdown).await {
+            tracing::warn!(%error, "clearing away what has expired failed");
+        }
+    }
+    Ok(())
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 /// Sweeps until the shutdown. No failure ends it.
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {
-    let mut ticks = tokio::time::interval(context.config.worker.sweep_interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut cleaned: Option<Instant> = None;
+    let mut ticks = ticks(context.config.worker.sweep_interval);
     let mut counted = Instant::now();
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         tell_overdue(&context).await;
         if let Err(error) = sweep(&context).await {
             tracing::warn!(%error, "sweeping failed");
-        }
-        if cleaned.is_none_or(|at| at.elapsed() > RETENTION_INTERVAL) {
-            cleaned = Some(Instant::now());
-            if let Err(error) = clean(&context, &shutdown).await {
-                tracing::warn!(%error, "clearing away what has expired failed");
-            }
-            if let Err(error) = tell_expiring(&context, &shutdown).await {
-                tracing::warn!(%error, "telling of keys that will expire failed");
-            }
         }
         if counted.elapsed() > USAGE_INTERVAL {
             counted = Instant::now();
@@ -91,11 +118,6 @@ async fn sweep(context: &Context) -> Result<(), DbErr> {
             if due.len() < limit {
                 break;
             }
-        }
-    }
-    for _ in 0..RECOVERY_ROUNDS {
-        if !webhook::recover::go_on(context).await? {
-            break;
         }
     }
     while mails > 0 {
@@ -145,7 +167,7 @@ async fn tell_expiring(context: &Context, shutdown: &CancellationToken) -> Resul
     Ok(())
 }
 
-async fn clean(context: &Context, shutdown: &CancellationToken) -> Result<(), DbErr> {
+async fn clear_away(context: &Context, shutdown: &CancellationToken) -> Result<(), DbErr> {
     while !shutdown.is_cancelled() && retention::delete_expired(context, BATCH).await? == u64::from(BATCH) {}
     privacy::purge_tenants(context, BATCH, || shutdown.is_cancelled()).await?;
     Ok(())

@@ -35,10 +35,11 @@ pub(super) fn append(key: &str, jobs: impl IntoIterator<Item = Job>) -> redis::P
     pipeline
 }
 
-/// The commands that finish the entries `ids` (at least one) of the stream `key`: no longer
-/// pending, and gone.
+/// The commands that finish the entries `ids` (at least one) of the stream `key`: no longer pending, and gone; both or
+/// neither, for nobody would find again what is only the former.
 pub(super) fn finish(key: &str, ids: &[String]) -> redis::Pipeline {
     let mut pipeline = redis::pipe();
+    pipeline.atomic();
     pipeline.cmd("XACK").arg(key).arg(GROUP).arg(ids).ignore();
     pipeline.cmd("XDEL").arg(key).arg(ids).ignore();
     pipeline

@@ -3,7 +3,7 @@
 //! An endpoint has a window of calls at once, as TCP has for a path that it does not know: small at first, wider by one
 //! with each answer that comes soon, half as wide after each call that takes long. What does not answer at all is called
 //! by one at a time in the end, and after several such calls in a row not at all for a pause: the circuit is open.
-//! All endpoints of a tenant together hold half of the worker's slots at most.
+//! All endpoints of a tenant together call with half of a lane's slots at most, and hold three quarters with those that wait.
 //!
 //! Whoever finds the window full waits a moment for a call to end, as long as no more wait than are called: an endpoint
 //! that answers at once keeps its calls coming. Anyone else is told when to come back. The turns are handed out at the
@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use latchkey_shared::id::{EndpointId, TenantId};
+use latchkey_shared::{
+    id::{EndpointId, TenantId},
+    queue::Lane,
+};
 use metrics::counter;
 use tokio::{sync::oneshot, time::timeout};
 
@@ -43,16 +46,31 @@ const FORGET: Duration = Duration::from_mins(10);
 pub(super) struct Gate(Arc<Shared>);
 
 struct Shared {
-    /// Calls at once, of one endpoint and of one tenant.
-    share: usize,
+    shares: HashMap<Lane, Share>,
     tenants: Mutex<HashMap<TenantId, Tenant>>,
+}
+
+/// What one tenant may hold of a lane.
+#[derive(Clone, Copy, Default)]
+struct Share {
+    /// Calls at once, of all its endpoints or of one.
+    calls: usize,
+    /// Those and whoever waits to call.
+    jobs: usize,
 }
 
 #[derive(Default)]
 struct Tenant {
-    calls: usize,
+    calls: HashMap<Lane, usize>,
     endpoints: HashMap<EndpointId, Endpoint>,
-    waiting: VecDeque<(EndpointId, oneshot::Sender<()>)>,
+    waiting: VecDeque<Place>,
+}
+
+/// Somebody's place in the queue.
+struct Place {
+    lane: Lane,
+    endpoint: EndpointId,
+    tell: oneshot::Sender<()>,
 }
 
 struct Endpoint {
@@ -73,6 +91,7 @@ struct Endpoint {
 /// A call that may be made now. Its slot is free again when this is dropped.
 pub(super) struct Pass {
     gate: Gate,
+    lane: Lane,
     tenant: TenantId,
     endpoint: EndpointId,
     ended: Option<Ended>,
@@ -92,24 +111,39 @@ enum Asked {
 }
 
 impl Gate {
-    /// Of a worker that makes so many calls at once.
-    pub(super) fn new(slots: usize) -> Self {
+    /// Of a worker that runs so many jobs of each lane at once.
+    pub(super) fn new(slots: impl IntoIterator<Item = (Lane, usize)>) -> Self {
+        let share = |slots: usize| Share {
+            calls: slots.div_ceil(2).max(1),
+            jobs: (slots * 3).div_ceil(4).max(1),
+        };
+        let shares = slots.into_iter().map(|(lane, slots)| (lane, share(slots)));
         Self(Arc::new(Shared {
-            share: slots.div_ceil(2).max(1),
+            shares: shares.collect(),
             tenants: Mutex::default(),
         }))
     }
 
+    fn share(&self, lane: Lane) -> Share {
+        self.0.shares.get(&lane).copied().unwrap_or_default()
+    }
+
     /// Lets a call pass, or says after how long to ask again.
-    pub(super) async fn enter(&self, tenant: TenantId, endpoint: EndpointId) -> Result<Pass, Duration> {
-        let asked = self.ask(tenant, endpoint, Instant::now());
+    pub(super) async fn enter(
+        &self,
+        lane: Lane,
+        tenant: TenantId,
+        endpoint: EndpointId,
+    ) -> Result<Pass, Duration> {
+        let asked = self.ask(lane, tenant, endpoint, Instant::now());
         let told = match asked {
-            Asked::Go => return Ok(self.pass(tenant, endpoint)),
+            Asked::Go => return Ok(self.pass(lane, tenant, endpoint)),
             Asked::Back(after) => return Err(after),
             Asked::Wait(told) => told,
         };
         let mut waiting = Waiting {
             gate: self,
+            lane,
             tenant,
             endpoint,
             told,
@@ -118,7 +152,7 @@ impl Gate {
             .await
             .is_ok_and(|told| told.is_ok())
         {
-            return Ok(self.pass(tenant, endpoint));
+            return Ok(self.pass(lane, tenant, endpoint));
         }
         drop(waiting);
         let mut tenants = self.tenants();
@@ -138,52 +172,55 @@ impl Gate {
         known.turn_in(step, now)
     }
 
-    fn pass(&self, tenant: TenantId, endpoint: EndpointId) -> Pass {
+    fn pass(&self, lane: Lane, tenant: TenantId, endpoint: EndpointId) -> Pass {
         Pass {
             gate: self.clone(),
+            lane,
             tenant,
             endpoint,
             ended: None,
         }
     }
 
-    fn ask(&self, tenant: TenantId, endpoint: EndpointId, now: Instant) -> Asked {
-        let share = self.0.share;
+    fn ask(&self, lane: Lane, tenant: TenantId, endpoint: EndpointId, now: Instant) -> Asked {
+        let share = self.share(lane);
         let mut tenants = self.tenants();
         if tenants.len() > KNOWN {
             tenants.retain(|_, tenant| tenant.is_busy() || tenant.was_asked_since(now, FORGET));
         }
         let tenant = tenants.entry(tenant).or_default();
         tenant.forget(now);
-        let free = tenant.calls < share;
+        let calls = tenant.calls(lane);
+        let jobs = calls + tenant.waiting.iter().filter(|place| place.lane == lane).count();
         let known = tenant.endpoint(endpoint, now);
-        if free && known.has_room(now) {
+        if calls < share.calls && known.has_room(now) {
             known.calls += 1;
-            tenant.calls += 1;
+            tenant.calls.insert(lane, calls + 1);
             return Asked::Go;
         }
-        if known.is_open(now) || known.waiting >= known.window {
+        if known.is_open(now) || known.waiting >= known.window || jobs >= share.jobs {
             return Asked::Back(known.turn(now));
         }
         known.waiting += 1;
         let (tell, told) = oneshot::channel();
-        tenant.waiting.push_back((endpoint, tell));
+        tenant.waiting.push_back(Place { lane, endpoint, tell });
         Asked::Wait(told)
     }
 
-    fn leave(&self, tenant: TenantId, endpoint: EndpointId, ended: Option<Ended>) {
-        let (share, now) = (self.0.share, Instant::now());
+    fn leave(&self, lane: Lane, tenant: TenantId, endpoint: EndpointId, ended: Option<Ended>) {
+        let now = Instant::now();
         let mut tenants = self.tenants();
         let Some(tenant) = tenants.get_mut(&tenant) else {
             return;
         };
-        tenant.calls = tenant.calls.saturating_sub(1);
+        let calls = tenant.calls(lane);
+        tenant.calls.insert(lane, calls.saturating_sub(1));
         let known = tenant.endpoint(endpoint, now);
         known.calls = known.calls.saturating_sub(1);
         if let Some(ended) = ended {
-            known.learn(ended, share, now);
+            known.learn(ended, self.share(Lane::Fresh).calls, now);
         }
-        tenant.call_next(share, now);
+        tenant.call_next(|lane| self.share(lane).calls, now);
     }
 
     // Nothing under the lock panics, and every state of it is a valid one.
@@ -195,6 +232,7 @@ impl Gate {
 /// Somebody's place among those who wait, given up when dropped.
 struct Waiting<'a> {
     gate: &'a Gate,
+    lane: Lane,
     tenant: TenantId,
     endpoint: EndpointId,
     told: oneshot::Receiver<()>,
@@ -205,9 +243,9 @@ impl Drop for Waiting<'_> {
         self.told.close();
         if self.told.try_recv().is_ok() {
             // Told at the last moment, and nobody heard it: the slot is the next one's.
-            self.gate.leave(self.tenant, self.endpoint, None);
+            self.gate.leave(self.lane, self.tenant, self.endpoint, None);
         } else if let Some(tenant) = self.gate.tenants().get_mut(&self.tenant) {
-            tenant.call_next(self.gate.0.share, Instant::now());
+            tenant.call_next(|lane| self.gate.share(lane).calls, Instant::now());
         }
     }
 }
@@ -221,7 +259,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.gate.leave(self.tenant, self.endpoint, self.ended);
+        self.gate.leave(self.lane, self.tenant, self.endpoint, self.ended);
     }
 }
 
@@ -233,26 +271,31 @@ impl Tenant {
     }
 
     /// Hands free slots to those who wait, the first first.
-    fn call_next(&mut self, share: usize, now: Instant) {
+    fn call_next(&mut self, share: impl Fn(Lane) -> usize, now: Instant) {
         let mut still = VecDeque::new();
-        while let Some((id, tell)) = self.waiting.pop_front() {
-            let has_room = self.calls < share && self.endpoint(id, now).has_room(now);
-            if !has_room && !tell.is_closed() {
-                still.push_back((id, tell));
+        while let Some(place) = self.waiting.pop_front() {
+            let (lane, id, calls) = (place.lane, place.endpoint, self.calls(place.lane));
+            let has_room = calls < share(lane) && self.endpoint(id, now).has_room(now);
+            if !has_room && !place.tell.is_closed() {
+                still.push_back(place);
                 continue;
             }
             let known = self.endpoint(id, now);
             known.waiting = known.waiting.saturating_sub(1);
-            if has_room && tell.send(()).is_ok() {
+            if has_room && place.tell.send(()).is_ok() {
                 self.endpoint(id, now).calls += 1;
-                self.calls += 1;
+                self.calls.insert(lane, calls + 1);
             }
         }
         self.waiting = still;
     }
 
+    fn calls(&self, lane: Lane) -> usize {
+        self.calls.get(&lane).copied().unwrap_or_default()
+    }
+
     fn is_busy(&self) -> bool {
-        self.calls > 0 || !self.waiting.is_empty()
+        self.calls.values().any(|calls| *calls > 0) || !self.waiting.is_empty()
     }
 
     fn was_asked_since(&self, now: Instant, since: Duration) -> bool {
@@ -348,13 +391,18 @@ mod tests {
         )
     }
 
+    fn fresh(slots: usize) -> Gate {
+        Gate::new([(Lane::Fresh, slots)])
+    }
+
     fn go(gate: &Gate, (tenant, endpoint): (TenantId, EndpointId)) -> Option<Pass> {
-        match gate.ask(tenant, endpoint, Instant::now()) {
-            Asked::Go => Some(gate.pass(tenant, endpoint)),
+        match gate.ask(Lane::Fresh, tenant, endpoint, Instant::now()) {
+            Asked::Go => Some(gate.pass(Lane::Fresh, tenant, endpoint)),
             Asked::Back(_) => None,
             Asked::Wait(told) => {
                 drop(Waiting {
                     gate,
+                    lane: Lane::Fresh,
                     tenant,
                     endpoint,
                     told,
@@ -370,7 +418,7 @@ mod tests {
 
     #[test]
     fn an_unknown_endpoint_gets_few_calls_at_once_and_a_prompt_one_up_to_its_share() {
-        let (gate, one) = (Gate::new(128), ids(1, 1));
+        let (gate, one) = (fresh(128), ids(1, 1));
         assert_eq!(fill(&gate, one).len(), FIRST_WINDOW);
         for _ in 0..200 {
             go(&gate, one).unwrap().ended(SOON, true);
@@ -380,25 +428,28 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_hangs_is_called_by_one_and_then_by_none_for_a_while() {
-        let (gate, one) = (Gate::new(128), ids(1, 1));
+        let (gate, one) = (fresh(128), ids(1, 1));
         for pass in fill(&gate, one) {
             pass.ended(LATE, false);
         }
         assert!(go(&gate, one).is_none(), "the circuit is open");
         let (tenant, endpoint) = one;
         let later = Instant::now() + PAUSE.1;
-        assert!(matches!(gate.ask(tenant, endpoint, later), Asked::Go), "a probe");
         assert!(
-            !matches!(gate.ask(tenant, endpoint, later), Asked::Go),
+            matches!(gate.ask(Lane::Fresh, tenant, endpoint, later), Asked::Go),
+            "a probe"
+        );
+        assert!(
+            !matches!(gate.ask(Lane::Fresh, tenant, endpoint, later), Asked::Go),
             "one alone"
         );
-        gate.pass(tenant, endpoint).ended(SOON, true);
+        gate.pass(Lane::Fresh, tenant, endpoint).ended(SOON, true);
         assert!(go(&gate, one).is_some(), "an answer closes it");
     }
 
     #[test]
     fn an_endpoint_that_answers_slowly_keeps_what_a_new_one_has() {
-        let (gate, one) = (Gate::new(128), ids(1, 1));
+        let (gate, one) = (fresh(128), ids(1, 1));
         for _ in 0..20 {
             go(&gate, one).unwrap().ended(LATE, true);
         }
@@ -407,21 +458,51 @@ mod tests {
 
     #[test]
     fn all_endpoints_of_a_tenant_leave_half_of_the_slots_to_others() {
-        let gate = Gate::new(64);
+        let gate = fresh(64);
         let hogged: Vec<Pass> = (0..100).flat_map(|n| fill(&gate, ids(1, n))).collect();
         assert_eq!(hogged.len(), 32);
         assert!(go(&gate, ids(2, 1)).is_some());
     }
 
     #[test]
+    fn those_of_a_tenant_that_wait_leave_a_quarter_of_the_slots_to_others() {
+        let gate = fresh(64);
+        let asks = |tenant, endpoint| {
+            let (tenant, endpoint) = ids(tenant, endpoint);
+            gate.ask(Lane::Fresh, tenant, endpoint, Instant::now())
+        };
+        // A window of each endpoint calls, and as many would wait.
+        let asked: Vec<Asked> = (0..2_000).map(|n| asks(1, n % 100)).collect();
+        let count = |of: fn(&Asked) -> bool| asked.iter().filter(|asked| of(asked)).count();
+        assert_eq!(count(|asked| matches!(asked, Asked::Go)), 32);
+        assert_eq!(count(|asked| matches!(asked, Asked::Wait(_))), 16);
+        assert!(matches!(asks(2, 1), Asked::Go));
+    }
+
+    #[test]
+    fn a_tenant_holds_no_more_of_the_smaller_lane_than_its_share_of_that() {
+        let gate = Gate::new([(Lane::Fresh, 64), (Lane::Retry, 16)]);
+        let calls = |lane, tenant: u128| {
+            let asked = (0..100).map(|n| {
+                let (tenant, endpoint) = ids(tenant, tenant * 1_000 + n);
+                gate.ask(lane, tenant, endpoint, Instant::now())
+            });
+            asked.filter(|asked| matches!(asked, Asked::Go)).count()
+        };
+        assert_eq!(calls(Lane::Retry, 1), 8);
+        assert_eq!(calls(Lane::Retry, 2), 8);
+        assert_eq!(calls(Lane::Fresh, 1), 32, "the other lane is another matter");
+    }
+
+    #[test]
     fn who_comes_back_comes_back_one_after_the_other() {
-        let (gate, (tenant, endpoint)) = (Gate::new(128), ids(1, 1));
+        let (gate, (tenant, endpoint)) = (fresh(128), ids(1, 1));
         for _ in 0..40 {
             go(&gate, (tenant, endpoint)).unwrap().ended(SLOW, true);
         }
         let _calls = fill(&gate, (tenant, endpoint));
         let now = Instant::now();
-        let mut asked = (0..5000).map(|_| gate.ask(tenant, endpoint, now));
+        let mut asked = (0..5000).map(|_| gate.ask(Lane::Fresh, tenant, endpoint, now));
         let waiting: Vec<_> = asked.by_ref().take(FIRST_WINDOW).collect();
         assert!(waiting.iter().all(|asked| matches!(asked, Asked::Wait(_))));
         let turns: Vec<Duration> = asked
@@ -439,9 +520,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_slot_goes_to_who_waits_and_is_lost_by_nobody() {
-        let (gate, (tenant, endpoint)) = (Gate::new(16), ids(1, 1));
+        let (gate, (tenant, endpoint)) = (fresh(16), ids(1, 1));
         let mut calls = fill(&gate, (tenant, endpoint));
-        let waits = gate.enter(tenant, endpoint);
+        let waits = gate.enter(Lane::Fresh, tenant, endpoint);
         let ends = async {
             tokio::task::yield_now().await;
             drop(calls.pop());
@@ -450,17 +531,17 @@ mod tests {
         calls.extend(entered);
         assert_eq!(calls.len(), FIRST_WINDOW, "the slot that became free");
         // In vain, and whoever gives up leaves no trace.
-        assert!(gate.enter(tenant, endpoint).await.is_err());
+        assert!(gate.enter(Lane::Fresh, tenant, endpoint).await.is_err());
         drop(calls);
         assert_eq!(fill(&gate, (tenant, endpoint)).len(), FIRST_WINDOW);
     }
 
     #[tokio::test]
     async fn who_is_dropped_while_it_waits_gives_its_slot_away() {
-        let (gate, (tenant, endpoint)) = (Gate::new(16), ids(1, 1));
+        let (gate, (tenant, endpoint)) = (fresh(16), ids(1, 1));
         let mut calls = fill(&gate, (tenant, endpoint));
         {
-            let mut waits = std::pin::pin!(gate.enter(tenant, endpoint));
+            let mut waits = std::pin::pin!(gate.enter(Lane::Fresh, tenant, endpoint));
             assert!(futures::poll!(waits.as_mut()).is_pending());
             drop(calls.pop());
         }

@@ -15,7 +15,7 @@ use latchkey_shared::{
     context::Context,
     entity::ErrorClass,
     id::EndpointId,
-    queue::Job,
+    queue::{Job, Lane},
     random,
     switch_off::{Offence, switch_off},
     webhook::{
@@ -64,8 +64,12 @@ pub(crate) struct Deliverer {
 }
 
 impl Deliverer {
-    /// Needs a Tokio runtime.
-    pub(crate) fn new(context: &Context, lookup: impl Lookup) -> Result<Self, DeliverError> {
+    /// Needs a Tokio runtime. So many jobs of each lane run at once.
+    pub(crate) fn new(
+        context: &Context,
+        lookup: impl Lookup,
+        slots: [(Lane, usize); 2],
+    ) -> Result<Self, DeliverError> {
         let settings = &context.config.webhooks;
         let (claiming, recording) = (context.clone(), context.clone());
         let (returning, noting) = (context.clone(), context.clone());
@@ -73,7 +77,7 @@ impl Deliverer {
         Ok(Self {
             context: context.clone(),
             callers: Callers::new(&context.config, lookup)?,
-            gate: Gate::new(context.config.worker.concurrency),
+            gate: Gate::new(slots),
             schedule: Arc::new(Schedule {
                 waits: settings.schedule.clone(),
                 jitter: settings.jitter,
@@ -87,11 +91,12 @@ impl Deliverer {
 
     /// Claims the delivery, calls its endpoint and writes down what came of it; nothing at all, where it is not due
     /// or another worker's. Where it is not the endpoint's turn the delivery goes back to PostgreSQL.
-    pub(crate) async fn handle(&self, job: Job) {
+    pub(crate) async fn handle(&self, lane: Lane, job: Job) {
         let Some(Some(claimed)) = self.claims.submit(job.0).await else {
             return;
         };
-        let pass = match self.gate.enter(claimed.tenant_id, claimed.endpoint_id).await {
+        let entered = self.gate.enter(lane, claimed.tenant_id, claimed.endpoint_id);
+        let pass = match entered.await {
             Ok(pass) => pass,
             Err(after) => return self.give_back(&claimed, "saturated", after).await,
         };
@@ -193,15 +198,8 @@ impl Deliverer {
     }
 
     async fn switch_off(&self, claimed: &Claimed, offence: Offence) {
-        let Claimed {
-            tenant_id,
-            endpoint_id,
-            url,
-            ..
-        } = claimed;
-        let done = switch_off(&self.context, *tenant_id, *endpoint_id, url, offence).await;
-        if let Err(error) = done {
-            tracing::warn!(endpoint = %endpoint_id, ?offence, %error, "an endpoint was not turned off");
+        if let Err(error) = switch_off(&self.context, claimed, offence).await {
+            tracing::warn!(endpoint = %claimed.endpoint_id, ?offence, %error, "an endpoint was not turned off");
         }
     }
 }
