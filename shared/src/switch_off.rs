@@ -5,42 +5,37 @@ pub use crate::entity::Offence;
 use crate::{
     context::Context,
     error::Internal,
-    id::{EndpointId, TenantId},
     mail::{self, Letter, To},
     principal::{Actor, Origin},
     rbac,
     tenant::{self, Tenant},
-    webhook,
+    webhook::{self, work::Claimed},
 };
 
-/// Turns the endpoint off, cancels what waits for it and tells of it, all in one transaction. Does nothing when it is off
-/// already.
+/// Turns the endpoint off because of a call, begins to cancel what waits for it and tells of it, all in one transaction.
+/// Does nothing when it is off already, or was changed since it was called.
 ///
 /// # Errors
 /// When the database does not answer; then nothing has happened.
-pub async fn switch_off(
-    context: &Context,
-    tenant: TenantId,
-    endpoint: EndpointId,
-    url: &str,
-    offence: Offence,
-) -> Result<(), Internal> {
+pub async fn switch_off(context: &Context, called: &Claimed, offence: Offence) -> Result<(), Internal> {
     let origin = Origin::default();
-    let mut change = context.change(tenant, Actor::System, &origin).await?;
-    if !webhook::disable_failing(&mut change, endpoint, url, offence).await? {
+    let id = called.tenant_id;
+    let mut change = context.change(id, Actor::System, &origin).await?;
+    if !webhook::disable_failing(&mut change, called, offence).await? {
         return Ok(());
     }
-    if let Some(row) = tenant::store::find(&change.tx, tenant).await? {
+    if let Some(row) = tenant::store::find(&change.tx, id).await? {
         let tenant = Tenant::try_from(row)?;
         for owner in rbac::owners(&change.tx, tenant.id).await? {
             let letter = Letter::WebhookDisabled {
-                endpoint: name_of(url),
+                endpoint: name_of(&called.url),
                 reason: in_words(offence),
             };
             mail::queue(&mut change, tenant.brand(), To::user(&owner), letter).await?;
         }
     }
     change.commit().await?;
+    webhook::cancel_rest(context, id, called.endpoint_id);
     Ok(())
 }
 

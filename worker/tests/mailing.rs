@@ -147,6 +147,7 @@ async fn a_mail_server_gets_the_mail_and_one_that_puts_it_off_gets_it_again() {
 const KINDS: &[(&str, &str, bool)] = &[
     ("verify_email", "verify-email", true),
     ("already_registered", "login", false),
+    ("registered_again", "reset-password", true),
     ("invitation", "accept-invitation", true),
     ("reset_password", "reset-password", true),
     ("account_created", "reset-password", true),

@@ -1,5 +1,7 @@
 //! Endpoints that fail for days are turned off, and who has to know hears of it.
 
+use std::time::{Duration, Instant};
+
 use latchkey_shared::{
     partition,
     principal::Origin,
@@ -75,6 +77,8 @@ async fn five_days_of_failures_turn_an_endpoint_off_and_its_owners_hear_of_it() 
 
     let told = other.next().await.json();
     assert_eq!(told["data"]["reason"], "failing");
+    // A path may be all that keeps others from calling: it is not for the tenant's other receivers.
+    assert_eq!(told["data"]["url"], json!(failing.url("/").trim_end_matches('/')));
     let seen = look(&world, &endpoint).await;
     assert_eq!(
         (seen.enabled, seen.disabled_reason.as_deref()),
@@ -133,4 +137,78 @@ async fn one_success_begins_the_days_anew() {
     worker.stop().await;
     assert!(look(&world, &endpoint).await.enabled);
     assert!(began.is_none_or(|began| began + chrono::TimeDelta::hours(1) > world.context().clock.now()));
+}
+
+async fn patched(world: &World, endpoint: &Endpoint, patch: EndpointPatch) {
+    let (context, proof) = (world.context(), world.proof());
+    webhook::update_endpoint(context, &proof, &Origin::default(), endpoint.id, patch)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn more_than_one_transaction_holds_is_cancelled_when_an_endpoint_goes_off() {
+    const MANY: usize = 12_000;
+    let world = World::new().await;
+    let endpoint = world.endpoint("http://127.0.0.1:9/").await.endpoint;
+    world.backlog(MANY, 0).await;
+    let off = EndpointPatch {
+        enabled: Some(false),
+        ..EndpointPatch::default()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    patched(&world, &endpoint, off).await;
+    let said = format!("SELECT count(*) FROM events WHERE body LIKE '%\"cancelled_deliveries\":{MANY}%'");
+    assert_eq!(world.count(&said).await, 1);
+    let cancelled = "SELECT count(*) FROM deliveries WHERE state = 'cancelled'";
+    while world.count(cancelled).await < i64::try_from(MANY).unwrap() {
+        assert!(Instant::now() < deadline, "the rest waits");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_late_answer_turns_off_no_endpoint_that_was_mended_meanwhile() {
+    let world = World::new().await;
+    let (slow, mended) = (
+        Receiver::slow(Duration::from_secs(1)).await,
+        Receiver::start().await,
+    );
+    let endpoint = world.endpoint(&slow.url("/")).await.endpoint;
+    slow.answer([Answer::status(410)]);
+    let worker = world.worker().await;
+    world.publish("order.placed", json!({})).await;
+    slow.next().await;
+    let elsewhere = EndpointPatch {
+        url: Some(mended.url("/")),
+        ..EndpointPatch::default()
+    };
+    patched(&world, &endpoint, elsewhere).await;
+    let delivery = world.attempted(1).await;
+    assert_eq!(world.attempts(delivery.id).await[0].status, Some(410));
+    world.publish("order.placed", json!({})).await;
+    mended.next().await;
+    worker.stop().await;
+    assert!(look(&world, &endpoint).await.enabled);
+}
+
+#[tokio::test]
+async fn another_url_begins_the_days_anew() {
+    let world = World::new().await;
+    let endpoint = world.endpoint("http://127.0.0.1:9/").await.endpoint;
+    world
+        .execute("UPDATE webhook_endpoints SET failing_since = now() - interval '5 days'")
+        .await;
+    let named = EndpointPatch {
+        description: Some(Some("the same place".to_owned())),
+        ..EndpointPatch::default()
+    };
+    patched(&world, &endpoint, named).await;
+    assert!(look(&world, &endpoint).await.failing_since.is_some());
+    let elsewhere = EndpointPatch {
+        url: Some("http://127.0.0.1:10/".to_owned()),
+        ..EndpointPatch::default()
+    };
+    patched(&world, &endpoint, elsewhere).await;
+    assert!(look(&world, &endpoint).await.failing_since.is_none());
 }

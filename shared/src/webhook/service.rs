@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use super::{
     error::WebhookError,
@@ -16,6 +17,7 @@ use super::{
     signature::SigningSecret,
     store,
     target::{self, UrlFault},
+    work::Claimed,
 };
 use crate::{
     audit,
@@ -199,16 +201,23 @@ pub async fn update_endpoint(
     }
     if enabled == Some(true) {
         row.disabled_reason = Set(None);
+    }
+    // What failed before says nothing of what it is now.
+    if enabled == Some(true) || row.url.is_set() {
         row.failing_since = Set(None);
     }
     row.updated_at = Set(change.now);
     let endpoint = Endpoint::from(row.update(&change.tx).await?);
     let detail = json!({"before": audited(&before.clone().into()), "after": audited(&endpoint)});
     record(&change, "webhook_endpoint.update", id, detail).await?;
-    if before.enabled && !endpoint.enabled {
+    let goes_off = before.enabled && !endpoint.enabled;
+    if goes_off {
         turned_off(&mut change, &endpoint.url, id, None).await?;
     }
     change.commit().await?;
+    if goes_off {
+        cancel_rest(context, tenant, id);
+    }
     Ok(endpoint)
 }
 
@@ -235,10 +244,11 @@ pub async fn delete_endpoint(
     row.deleted_at = Set(Some(change.now));
     row.update(&change.tx).await?;
     rotate::wipe(tenant, &change.tx, id).await?;
-    let cancelled = store::cancel_pending(tenant, &change.tx, id, change.now).await?;
+    let cancelled = cancel_begun(&change, id).await?;
     let detail = json!({"before": audited(&before.into()), "cancelled_deliveries": cancelled});
     record(&change, "webhook_endpoint.delete", id, detail).await?;
     change.commit().await?;
+    cancel_rest(context, tenant, id);
     Ok(())
 }
 
@@ -248,15 +258,15 @@ pub async fn delete_endpoint(
 /// When the database does not answer; then nothing has happened.
 pub(crate) async fn disable_failing(
     change: &mut Change<'_>,
-    id: EndpointId,
-    url: &str,
+    called: &Claimed,
     reason: Offence,
 ) -> std::result::Result<bool, Internal> {
-    if !store::disable(change.tenant, &change.tx, id, reason.as_str(), change.now).await? {
+    if !store::disable(&change.tx, called, reason, change.now).await? {
         return Ok(false);
     }
+    let id = called.endpoint_id;
     record(change, "webhook_endpoint.disable", id, json!({"reason": reason})).await?;
-    turned_off(change, url, id, Some(reason)).await?;
+    turned_off(change, &called.url, id, Some(reason)).await?;
     Ok(true)
 }
 
@@ -378,12 +388,58 @@ async fn turned_off(
 ) -> std::result::Result<(), Internal> {
     let data = event::WebhookEndpointDisabled {
         endpoint_id: id,
-        url: url.to_owned(),
+        url: origin_of(url),
         reason,
-        cancelled_deliveries: store::cancel_pending(change.tenant, &change.tx, id, change.now).await?,
+        cancelled_deliveries: cancel_begun(change, id).await?,
     };
     outbox::emit(change, None, &data).await?;
     Ok(())
+}
+
+/// Where the endpoint is, to the tenant's others: a path may be a secret between two.
+fn origin_of(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
+}
+
+/// Begins to cancel what is pending; how much that is. [`cancel_rest`] goes on once the change is committed.
+async fn cancel_begun(change: &Change<'_>, id: EndpointId) -> std::result::Result<u64, sea_orm::DbErr> {
+    let pending = store::count_pending(change.tenant, &change.tx, id, change.now).await?;
+    store::cancel_pending(change.tenant, &change.tx, id, change.now).await?;
+    Ok(pending)
+}
+
+/// Cancels what is pending for an endpoint that is off, in the background: it may be more than one transaction can do in
+/// time. Should the process end meanwhile, each of the others is cancelled when its turn comes.
+pub(crate) fn cancel_rest(context: &Context, tenant: TenantId, id: EndpointId) {
+    let context = context.clone();
+    let rest = async move {
+        loop {
+            match cancel_more(&context, tenant, id).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(endpoint = %id, %error, "deliveries are cancelled when their turn comes");
+                    break;
+                }
+            }
+        }
+    };
+    tokio::spawn(rest.in_current_span());
+}
+
+async fn cancel_more(
+    context: &Context,
+    tenant: TenantId,
+    id: EndpointId,
+) -> std::result::Result<usize, sea_orm::DbErr> {
+    let tx = context.postgres.tenant(tenant).await?;
+    // Whoever turns it on again waits, and what is published then is not cancelled.
+    if !store::hold_off(tenant, &tx, id).await? {
+        return Ok(0);
+    }
+    let cancelled = store::cancel_pending(tenant, &tx, id, context.clock.now()).await?;
+    tx.commit().await?;
+    Ok(cancelled)
 }
 
 pub(super) async fn record(

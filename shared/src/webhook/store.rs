@@ -8,10 +8,10 @@ use sea_orm::{
 
 use super::{
     model::{AttemptFilter, DeliveryFilter, EventFilter},
-    work::{FAILED, SUCCEEDED},
+    work::{Claimed, FAILED, SUCCEEDED},
 };
 use crate::{
-    entity::{attempt, delivery, event, tenant, webhook_endpoint as endpoint},
+    entity::{Offence, attempt, delivery, event, tenant, webhook_endpoint as endpoint},
     id::{DeliveryId, EndpointId, EventId, TenantId, first_id},
     page::PageRequest,
     postgres::Tx,
@@ -89,7 +89,44 @@ struct Cancelled {
     id: DeliveryId,
 }
 
-/// Cancels what is pending for the endpoint and returns how much that was.
+/// So many deliveries are cancelled by one statement, which holds up claims of others for tenths of a second.
+const CANCELLED_AT_ONCE: i64 = 5_000;
+
+/// How many deliveries [`cancel_pending`] would cancel by and by.
+pub(super) async fn count_pending(
+    tenant: TenantId,
+    tx: &Tx,
+    id: EndpointId,
+    now: DateTime<Utc>,
+) -> Result<u64, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Count {
+        pending: i64,
+    }
+    let count = Count::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT count(*) AS pending FROM deliveries
+         WHERE tenant_id = {tenant} AND endpoint_id = {id} AND state = 'pending'
+           AND (lease_until IS NULL OR lease_until < {now})"
+    ));
+    let pending = count.one(tx).await?.map_or(0, |count| count.pending);
+    Ok(pending.unsigned_abs())
+}
+
+/// Holds the endpoint as it is until the transaction ends, if it is off.
+pub(super) async fn hold_off(tenant: TenantId, tx: &Tx, id: EndpointId) -> Result<bool, DbErr> {
+    let held = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT 1 AS held FROM webhook_endpoints
+             WHERE tenant_id = {tenant} AND id = {id} AND NOT enabled FOR SHARE"
+        ))
+        .await?;
+    Ok(held.is_some())
+}
+
+/// Cancels some of what is pending for the endpoint, the oldest first, and returns how much that was; nothing, once
+/// nothing is left.
 ///
 /// A delivery that a worker holds is left to it: the call is under way, and its outcome is the truth. Should
 /// it fail, the next claim finds the endpoint turned off.
@@ -106,7 +143,7 @@ pub(super) async fn cancel_pending(
              SELECT id FROM deliveries
              WHERE tenant_id = {tenant} AND endpoint_id = {id} AND state = 'pending'
                AND (lease_until IS NULL OR lease_until < {now})
-             ORDER BY id FOR NO KEY UPDATE)
+             ORDER BY id LIMIT {CANCELLED_AT_ONCE} FOR NO KEY UPDATE)
          UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, lease_until = NULL,
                 generation = generation + 1, finished_at = {now}
          WHERE tenant_id = {tenant} AND id = ANY(ARRAY(SELECT id FROM waiting))
@@ -119,19 +156,27 @@ pub(super) async fn cancel_pending(
     Ok(cancelled.len())
 }
 
-/// Turns the endpoint off, unless it is off already; whether this call did it.
+/// Turns the endpoint off, unless it is off already, or somebody has changed it, or it has answered, since it was called;
+/// whether this call did it.
 pub(super) async fn disable(
-    tenant: TenantId,
     tx: &Tx,
-    id: EndpointId,
-    reason: &str,
+    called: &Claimed,
+    reason: Offence,
     now: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
+    let (tenant, id, as_of, since) = (
+        called.tenant_id,
+        called.endpoint_id,
+        called.updated_at,
+        called.failing_since,
+    );
+    let (word, is_failing) = (reason.as_str(), reason == Offence::Failing);
     let changed = tx
         .execute_raw(raw_sql!(
             Postgres,
-            "UPDATE webhook_endpoints SET enabled = false, disabled_reason = {reason}, updated_at = {now}
-             WHERE tenant_id = {tenant} AND id = {id} AND enabled"
+            "UPDATE webhook_endpoints SET enabled = false, disabled_reason = {word}, updated_at = {now}
+             WHERE tenant_id = {tenant} AND id = {id} AND enabled AND updated_at = {as_of}
+               AND (NOT {is_failing} OR failing_since = {since})"
         ))
         .await?;
     Ok(changed.rows_affected() == 1)

@@ -70,6 +70,8 @@ pub struct Claimed {
     pub failing_since: Option<DateTime<Utc>>,
     /// Whether the call bears `v1a` signatures as well.
     pub asymmetric: bool,
+    /// When it was last changed by a person.
+    pub(super) updated_at: DateTime<Utc>,
     enabled: bool,
     rate_limit: Option<i32>,
     rate_window_seconds: Option<i32>,
@@ -138,7 +140,7 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
                    coalesce((
                        SELECT e.body FROM events e
                        WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), '') AS body,
-                   d.endpoint_id, p.url, t.webhook_cidrs AS allowed_cidrs, p.failing_since, p.public_key IS NOT NULL AS asymmetric, p.enabled, p.rate_limit, p.rate_window_seconds,
+                   d.endpoint_id, p.url, t.webhook_cidrs AS allowed_cidrs, p.failing_since, p.updated_at, p.public_key IS NOT NULL AS asymmetric, p.enabled, p.rate_limit, p.rate_window_seconds,
                    p.sealed_secret, p.sealed_headers, ARRAY(
                        SELECT f.sealed_secret FROM webhook_former_secrets f
                        WHERE f.tenant_id = p.tenant_id AND f.endpoint_id = p.id AND f.ends_at > {now}

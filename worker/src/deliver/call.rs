@@ -189,9 +189,13 @@ async fn kept_body(mut response: Response) -> String {
     String::from_utf8_lossy(&body).replace('\0', "\u{fffd}")
 }
 
+/// Which address that was is for the log alone: a tenant must not learn what names mean inside.
 fn no_address(error: &NoAddress) -> Failure {
     let class = match error {
-        NoAddress::Refused(_) => ErrorClass::RefusedAddress,
+        NoAddress::Refused(address) => {
+            tracing::debug!(%address, "an endpoint's address is not public");
+            ErrorClass::RefusedAddress
+        }
         NoAddress::Unresolved(_) | NoAddress::Empty => ErrorClass::Dns,
     };
     Failure {

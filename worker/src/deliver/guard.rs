@@ -43,7 +43,7 @@ pub(super) enum NoAddress {
     #[error("the name has no address")]
     Empty,
     /// It, or one of its addresses, is not public.
-    #[error("{0} is not a public address")]
+    #[error("the address is not public")]
     Refused(IpAddr),
 }
 

@@ -76,12 +76,12 @@ impl Payload for TenantActivated {
 pub struct WebhookEndpointDisabled {
     /// The endpoint's id.
     pub endpoint_id: EndpointId,
-    /// Where it was called.
+    /// Its scheme, host and port; the rest of its URL is nobody's but its own.
     pub url: String,
     /// What it did; null when a person turned it off.
     pub reason: Option<Offence>,
     /// How many deliveries to it were given up.
-    pub cancelled_deliveries: usize,
+    pub cancelled_deliveries: u64,
 }
 
 impl Payload for WebhookEndpointDisabled {
@@ -90,7 +90,7 @@ impl Payload for WebhookEndpointDisabled {
     fn example() -> Self {
         Self {
             endpoint_id: EndpointId(id(9)),
-            url: "https://hooks.example.com/latchkey".to_owned(),
+            url: "https://hooks.example.com".to_owned(),
             reason: Some(Offence::Failing),
             cancelled_deliveries: 3,
         }
