@@ -120,3 +120,14 @@ async fn s27_a_registration_takes_nothing_from_an_account_that_was_imported() {
     let me: Value = api.get_as(&token, "/v1/auth/me").await.expect(200);
     assert_eq!(me["roles"], json!(["admin"]));
 }
+
+#[tokio::test]
+async fn s02_registrations_at_the_same_moment_say_as_much_as_one_after_the_other() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    acme(&api).await;
+    // A double click, or somebody who wants to see whether there was an account: there, every one of them has its salt.
+    futures::future::join_all((0..8).map(|_| register(&api, PASSWORD))).await;
+    login(&api, PASSWORD).await.refused(403, "email_not_verified");
+    login(&api, EVES).await.refused(401, "invalid_credentials");
+}

@@ -157,11 +157,13 @@ fn judge<'a>(tenant: &Tenant, seen: &'a Seen, verdict: Verdict) -> Result<&'a us
 }
 
 /// Whether somebody has registered since with another password. An account that waits to be proven then says of its own
-/// what one that was there before says of any but the last.
+/// what one that was there before says of any but the last. Of two who registered at once neither is known to be the last:
+/// their hashes have salts of their own.
 fn is_superseded(user: &user::Model) -> bool {
-    user.decoy_hash
-        .as_ref()
-        .is_some_and(|decoy| *decoy != user.password_hash)
+    let made_like = |hash: &str| hash.rsplit_once('$').map(|(like, _)| like.to_owned());
+    user.decoy_hash.as_ref().is_some_and(|decoy| {
+        *decoy != user.password_hash && made_like(decoy) == made_like(&user.password_hash)
+    })
 }
 
 /// Someone who has proven the first factor.

@@ -73,7 +73,8 @@ pub(super) async fn hash_new_like(
     })
 }
 
-/// As [`hash_new`], where there is a password already: that one, and those the tenant's policy remembers, are refused.
+/// As [`hash_new`], where there is a password already: that one, and those the tenant's policy remembers, are refused. That
+/// of an account that waits to be proven is not: it may be somebody else's, and nobody is to learn whether it was this.
 pub(super) async fn hash_replacement(
     auth: &Auth,
     tenant: &Tenant,
@@ -87,7 +88,8 @@ pub(super) async fn hash_replacement(
     let count = tenant.settings.passwords.history.max(1);
     let former = store::former_passwords(&tx, tenant.id, user.id, count).await?;
     drop(tx);
-    for hash in std::iter::once(user.password_hash.clone()).chain(former) {
+    let present = user.email_verified_at.map(|_| user.password_hash.clone());
+    for hash in present.into_iter().chain(former) {
         let verdict = auth
             .passwords
             .verify(password.secret().clone(), Some(hash))

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     Auth, NewPasswordError,
     evenly::evenly,
-    password::{Replacement, hash_new, hash_replacement, replace, unusable_hash},
+    password::{Replacement, hash_replacement, replace, unusable_hash},
     register::claim,
     verify::announce_verified,
 };
@@ -163,13 +163,7 @@ pub async fn reset_password(
     let tenant = tenant.ok_or(ResetPasswordError::InvalidToken)?;
     // A password that is refused must not use up the token.
     let user = account_of(auth, &tenant, &token).await?;
-    let hash = if user.email_verified_at.is_some() {
-        hash_replacement(auth, &tenant, &user, new).await?
-    } else {
-        // It may be the password of whoever registered, who was the same, or was not: nobody is to learn which.
-        let email = Email::parse(&user.email).map_err(Internal::fault)?;
-        hash_new(auth, &tenant, &email, new).await?
-    };
+    let hash = hash_replacement(auth, &tenant, &user, new).await?;
 
     let mut change = auth
         .context

@@ -100,7 +100,8 @@ pub async fn resend_verification(
             return Ok(());
         }
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
-        let known = store::find_by_email(&change.tx, tenant.id, email.canonical()).await?;
+        // Held: whoever registers at the same moment makes it contested.
+        let known = store::hold_by_email(&change.tx, tenant.id, email.canonical()).await?;
         if let Some(user) = known.filter(|user| user.email_verified_at.is_none()) {
             ask_for_proof(&mut change, tenant, &user).await?;
             audit::record(

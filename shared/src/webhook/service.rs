@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use serde_json::{Value, json};
 use tracing::Instrument;
+use uuid::Uuid;
 
 use super::{
     error::WebhookError,
@@ -403,8 +404,9 @@ fn origin_of(url: &str) -> String {
 
 /// Begins to cancel what is pending; how much that is. [`cancel_rest`] goes on once the change is committed.
 async fn cancel_begun(change: &Change<'_>, id: EndpointId) -> std::result::Result<u64, sea_orm::DbErr> {
-    let pending = store::count_pending(change.tenant, &change.tx, id, change.now).await?;
-    store::cancel_pending(change.tenant, &change.tx, id, change.now).await?;
+    let (tenant, tx) = (change.tenant, &change.tx);
+    let pending = store::count_pending(tenant, tx, id, change.now).await?;
+    store::cancel_pending(tenant, tx, id, DeliveryId(Uuid::nil()), change.now).await?;
     Ok(pending)
 }
 
@@ -413,10 +415,11 @@ async fn cancel_begun(change: &Change<'_>, id: EndpointId) -> std::result::Resul
 pub(crate) fn cancel_rest(context: &Context, tenant: TenantId, id: EndpointId) {
     let context = context.clone();
     let rest = async move {
+        let mut after = DeliveryId(Uuid::nil());
         loop {
-            match cancel_more(&context, tenant, id).await {
-                Ok(0) => break,
-                Ok(_) => {}
+            match cancel_more(&context, tenant, id, after).await {
+                Ok(Some(last)) => after = last,
+                Ok(None) => break,
                 Err(error) => {
                     tracing::warn!(endpoint = %id, %error, "deliveries are cancelled when their turn comes");
                     break;
@@ -431,15 +434,16 @@ async fn cancel_more(
     context: &Context,
     tenant: TenantId,
     id: EndpointId,
-) -> std::result::Result<usize, sea_orm::DbErr> {
+    after: DeliveryId,
+) -> std::result::Result<Option<DeliveryId>, sea_orm::DbErr> {
     let tx = context.postgres.tenant(tenant).await?;
     // Whoever turns it on again waits, and what is published then is not cancelled.
     if !store::hold_off(tenant, &tx, id).await? {
-        return Ok(0);
+        return Ok(None);
     }
-    let cancelled = store::cancel_pending(tenant, &tx, id, context.clock.now()).await?;
+    let last = store::cancel_pending(tenant, &tx, id, after, context.clock.now()).await?;
     tx.commit().await?;
-    Ok(cancelled)
+    Ok(last)
 }
 
 pub(super) async fn record(

@@ -85,7 +85,6 @@ fn find_endpoint(tenant: TenantId, id: EndpointId) -> sea_orm::Select<endpoint::
 
 #[derive(FromQueryResult)]
 struct Cancelled {
-    #[expect(dead_code, reason = "a row is counted, not read")]
     id: DeliveryId,
 }
 
@@ -125,8 +124,8 @@ pub(super) async fn hold_off(tenant: TenantId, tx: &Tx, id: EndpointId) -> Resul
     Ok(held.is_some())
 }
 
-/// Cancels some of what is pending for the endpoint, the oldest first, and returns how much that was; nothing, once
-/// nothing is left.
+/// Cancels some of what is pending for the endpoint after that delivery, the oldest first; which was the last, or none
+/// once nothing is left.
 ///
 /// A delivery that a worker holds is left to it: the call is under way, and its outcome is the truth. Should
 /// it fail, the next claim finds the endpoint turned off.
@@ -134,14 +133,15 @@ pub(super) async fn cancel_pending(
     tenant: TenantId,
     tx: &Tx,
     id: EndpointId,
+    after: DeliveryId,
     now: DateTime<Utc>,
-) -> Result<usize, DbErr> {
+) -> Result<Option<DeliveryId>, DbErr> {
     // In the order of ids, as the worker locks them, so that neither waits for the other in a circle.
     let cancelled = Cancelled::find_by_statement(raw_sql!(
         Postgres,
         "WITH waiting AS MATERIALIZED (
              SELECT id FROM deliveries
-             WHERE tenant_id = {tenant} AND endpoint_id = {id} AND state = 'pending'
+             WHERE tenant_id = {tenant} AND endpoint_id = {id} AND state = 'pending' AND id > {after}
                AND (lease_until IS NULL OR lease_until < {now})
              ORDER BY id LIMIT {CANCELLED_AT_ONCE} FOR NO KEY UPDATE)
          UPDATE deliveries SET state = 'cancelled', next_attempt_at = NULL, lease_until = NULL,
@@ -153,7 +153,7 @@ pub(super) async fn cancel_pending(
     ))
     .all(tx)
     .await?;
-    Ok(cancelled.len())
+    Ok(cancelled.into_iter().map(|row| row.id).max())
 }
 
 /// Turns the endpoint off, unless it is off already, or somebody has changed it, or it has answered, since it was called;

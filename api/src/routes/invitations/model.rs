@@ -141,7 +141,8 @@ pub(super) struct AcceptRequest {
     /// From the link in the mail.
     #[oai(validator(max_length = 256))]
     pub(super) token: String,
-    /// Of the new account: 8 to 256 characters. Where the address has an account, that one's password stays.
+    /// Of the new account: 8 to 256 characters. Where the address has an account, and a mail has proven it, that one's
+    /// password stays.
     #[oai(validator(min_length = 8, max_length = 256))]
     password: String,
     /// What the user goes by.

@@ -72,7 +72,8 @@ impl PasswordsApi {
     /// Reset the password
     ///
     /// Takes the token from the mail, and ends every session. Nobody is signed in by it, and the second factor is asked
-    /// for as before. A password that is refused leaves the token as it is.
+    /// for as before. A password that is refused leaves the token as it is. Where no mail had proven the address, API keys of
+    /// before end too.
     #[oai(path = "/password/reset", method = "post", operation_id = "resetPassword")]
     async fn reset_password(
         &self,

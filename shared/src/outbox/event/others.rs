@@ -80,7 +80,7 @@ pub struct WebhookEndpointDisabled {
     pub url: String,
     /// What it did; null when a person turned it off.
     pub reason: Option<Offence>,
-    /// How many deliveries to it were given up.
+    /// How many deliveries waited for it. They are given up, unless it is turned on again before all are.
     pub cancelled_deliveries: u64,
 }
 
