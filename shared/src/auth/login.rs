@@ -160,10 +160,14 @@ fn judge<'a>(tenant: &Tenant, seen: &'a Seen, verdict: Verdict) -> Result<&'a us
 /// what one that was there before says of any but the last. Of two who registered at once neither is known to be the last:
 /// their hashes have salts of their own.
 fn is_superseded(user: &user::Model) -> bool {
-    let made_like = |hash: &str| hash.rsplit_once('$').map(|(like, _)| like.to_owned());
     user.decoy_hash.as_ref().is_some_and(|decoy| {
         *decoy != user.password_hash && made_like(decoy) == made_like(&user.password_hash)
     })
+}
+
+/// A hash without its last part: the scheme, the cost and the salt.
+fn made_like(hash: &str) -> Option<&str> {
+    hash.rsplit_once('$').map(|(like, _)| like)
 }
 
 /// Someone who has proven the first factor.

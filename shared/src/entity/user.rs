@@ -23,8 +23,8 @@ pub struct Model {
     pub name: Option<String>,
     /// A PHC string.
     pub password_hash: String,
-    /// The same of a password that somebody registered with while this account was proven, with this account's salt and
-    /// cost. It lets nobody in.
+    /// The same of a password that somebody registered with though there was this account, with this account's salt and
+    /// cost; of one who registered at the same moment, with others. It lets nobody in.
     pub decoy_hash: Option<String>,
     /// Its state.
     pub status: UserStatus,

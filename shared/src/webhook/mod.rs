@@ -24,8 +24,10 @@ mod service;
 pub mod signature;
 mod store;
 pub mod target;
+mod turn_off;
 pub mod work;
 
+pub(crate) use self::turn_off::{cancel_rest, disable_failing};
 pub use self::{
     error::WebhookError,
     event_type::{

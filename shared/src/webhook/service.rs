@@ -3,8 +3,6 @@
 use ipnet::IpNet;
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use serde_json::{Value, json};
-use tracing::Instrument;
-use uuid::Uuid;
 
 use super::{
     error::WebhookError,
@@ -18,16 +16,15 @@ use super::{
     signature::SigningSecret,
     store,
     target::{self, UrlFault},
-    work::Claimed,
+    turn_off::{cancel_begun, cancel_rest, turned_off},
 };
 use crate::{
     audit,
     context::{Change, Context},
     crypto::seal::{SealBroken, open, seal},
-    entity::{Offence, webhook_endpoint},
-    error::Internal,
+    entity::webhook_endpoint,
     id::{DeliveryId, EndpointId, EventId, TenantId},
-    outbox::{self, event},
+    outbox,
     page::{Page, PageRequest},
     permission::{Authorized, WebhooksRead, WebhooksWrite},
     principal::Origin,
@@ -253,24 +250,6 @@ pub async fn delete_endpoint(
     Ok(())
 }
 
-/// Turns an endpoint off because of how it answers; whether it was on.
-///
-/// # Errors
-/// When the database does not answer; then nothing has happened.
-pub(crate) async fn disable_failing(
-    change: &mut Change<'_>,
-    called: &Claimed,
-    reason: Offence,
-) -> std::result::Result<bool, Internal> {
-    if !store::disable(&change.tx, called, reason, change.now).await? {
-        return Ok(false);
-    }
-    let id = called.endpoint_id;
-    record(change, "webhook_endpoint.disable", id, json!({"reason": reason})).await?;
-    turned_off(change, &called.url, id, Some(reason)).await?;
-    Ok(true)
-}
-
 /// The tenant's events that pass the filter, newest first.
 ///
 /// # Errors
@@ -378,72 +357,6 @@ pub async fn list_endpoint_attempts(
         .ok_or(WebhookError::NotFound)?;
     let rows = store::attempts_of_endpoint(tenant, &tx, endpoint, filter, page).await?;
     Ok(Page::cut(rows, page, |row| row.id.0).map(Attempt::from))
-}
-
-/// What follows from an endpoint being off: nothing waits for it any more, and the tenant's others hear of it.
-async fn turned_off(
-    change: &mut Change<'_>,
-    url: &str,
-    id: EndpointId,
-    reason: Option<Offence>,
-) -> std::result::Result<(), Internal> {
-    let data = event::WebhookEndpointDisabled {
-        endpoint_id: id,
-        url: origin_of(url),
-        reason,
-        cancelled_deliveries: cancel_begun(change, id).await?,
-    };
-    outbox::emit(change, None, &data).await?;
-    Ok(())
-}
-
-/// Where the endpoint is, to the tenant's others: a path may be a secret between two.
-fn origin_of(url: &str) -> String {
-    url::Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
-}
-
-/// Begins to cancel what is pending; how much that is. [`cancel_rest`] goes on once the change is committed.
-async fn cancel_begun(change: &Change<'_>, id: EndpointId) -> std::result::Result<u64, sea_orm::DbErr> {
-    let (tenant, tx) = (change.tenant, &change.tx);
-    let pending = store::count_pending(tenant, tx, id, change.now).await?;
-    store::cancel_pending(tenant, tx, id, DeliveryId(Uuid::nil()), change.now).await?;
-    Ok(pending)
-}
-
-/// Cancels what is pending for an endpoint that is off, in the background: it may be more than one transaction can do in
-/// time. Should the process end meanwhile, each of the others is cancelled when its turn comes.
-pub(crate) fn cancel_rest(context: &Context, tenant: TenantId, id: EndpointId) {
-    let context = context.clone();
-    let rest = async move {
-        let mut after = DeliveryId(Uuid::nil());
-        loop {
-            match cancel_more(&context, tenant, id, after).await {
-                Ok(Some(last)) => after = last,
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::warn!(endpoint = %id, %error, "deliveries are cancelled when their turn comes");
-                    break;
-                }
-            }
-        }
-    };
-    tokio::spawn(rest.in_current_span());
-}
-
-async fn cancel_more(
-    context: &Context,
-    tenant: TenantId,
-    id: EndpointId,
-    after: DeliveryId,
-) -> std::result::Result<Option<DeliveryId>, sea_orm::DbErr> {
-    let tx = context.postgres.tenant(tenant).await?;
-    // Whoever turns it on again waits, and what is published then is not cancelled.
-    if !store::hold_off(tenant, &tx, id).await? {
-        return Ok(None);
-    }
-    let last = store::cancel_pending(tenant, &tx, id, after, context.clock.now()).await?;
-    tx.commit().await?;
-    Ok(last)
 }
 
 pub(super) async fn record(
