@@ -147,11 +147,11 @@ async fn furnish(api: &Api, tenant: Uuid) -> (Uuid, String) {
     api.execute(&format!(
         "UPDATE users SET pending_email = 'ada.byron@example.com' WHERE id = '{user}';
          INSERT INTO former_passwords VALUES (gen_random_uuid(), '{tenant}', '{user}', '$argon2id$canary', now());
-         INSERT INTO totp_factors VALUES (gen_random_uuid(), '{tenant}', '{user}', '\\xc0ffee', 7, now(), NULL);
-         INSERT INTO recovery_codes VALUES ('\\xbeef', '{tenant}', '{user}', now());
-         INSERT INTO mfa_challenges VALUES ('\\xf00d', '{tenant}', '{user}', NULL, 'Canary phone', now(), now() + interval '1 hour');
+         INSERT INTO totp_factors VALUES (gen_random_uuid(), '{tenant}', '{user}', '\\xc0ffeec0ffee', 7, now(), NULL);
+         INSERT INTO recovery_codes VALUES ('\\xbeefbeefbeef', '{tenant}', '{user}', now());
+         INSERT INTO mfa_challenges VALUES ('\\xf00df00df00d', '{tenant}', '{user}', NULL, 'Canary phone', now(), now() + interval '1 hour');
          INSERT INTO one_time_tokens VALUES
-             ('\\xabba', '{tenant}', 'change_email', '{user}', 'ada.byron@example.com', now(), now() + interval '1 day');
+             ('\\xabbaabbaabba', '{tenant}', 'change_email', '{user}', 'ada.byron@example.com', now(), now() + interval '1 day');
          INSERT INTO invitations VALUES
              (gen_random_uuid(), '{tenant}', '{ADA}', '{canonical}', '{{}}', NULL, now(), NULL, now(), NULL, NULL);
          INSERT INTO lockouts VALUES ('{tenant}', '\\x{password}', 3, now(), now(), NULL, NULL, now() + interval '1 day');
@@ -162,7 +162,7 @@ async fn furnish(api: &Api, tenant: Uuid) -> (Uuid, String) {
                  'success', '192.0.2.99', '{{}}');
          INSERT INTO api_keys (id, tenant_id, user_id, hash, hint, name, environment, scopes, allowed_cidrs, metadata,
                                created_at, updated_at)
-         VALUES (gen_random_uuid(), '{tenant}', '{user}', '\\xdeed', 'lk_live_…', 'Ada King''s key', 'live', '{{}}', '{{}}',
+         VALUES (gen_random_uuid(), '{tenant}', '{user}', '\\xdeeddeeddeed', 'lk_live_…', 'Ada King''s key', 'live', '{{}}', '{{}}',
                  '{{\"for\": \"the lighthouse laptop\"}}', now(), now());
          INSERT INTO api_key_usage (tenant_id, key_id, hour, verified, denied)
          SELECT tenant_id, id, now(), 1, 0 FROM api_keys",
@@ -187,11 +187,11 @@ async fn everything_stored_about_a_user_is_exported_and_then_gone() {
     let answer = api.get_as(&token, "/v1/auth/me/export").await;
     for hidden in [
         "$argon2id",
-        "c0ffee",
-        "beef",
-        "f00d",
-        "abba",
-        "\\\\xdeed",
+        "c0ffeec0ffee",
+        "beefbeefbeef",
+        "f00df00df00d",
+        "abbaabbaabba",
+        "\\\\xdeeddeeddeed",
         "bob@example.com",
         "192.0.2.99",
     ] {

@@ -50,7 +50,9 @@ async fn prove_fairness_an_endpoint_that_hangs_moves_no_other_tenants_deliveries
 
 #[tokio::test]
 async fn an_endpoint_is_called_no_more_often_than_its_limit_says() {
-    let (world, receiver) = (World::new().await, Receiver::start().await);
+    // A busy machine is no outage, in which each worker would count for itself.
+    let world = World::with(&[("limits.redis_timeout", "5")]).await;
+    let receiver = Receiver::start().await;
     let limited = NewEndpoint {
         url: receiver.url("/"),
         rate_limit: Some(Rate {
