@@ -2,8 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
+use latchkey_shared::{
+    id::TenantId,
+    principal::{Actor, Origin},
+    signal::SignalKind,
+};
 use latchkey_testing::TestBed;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::support::{ADMIN, Api, text};
 
@@ -156,4 +163,40 @@ async fn s21_a_verified_address_shows_on_every_process_at_once() {
             "the second process still says it is not"
         );
     }
+}
+
+#[tokio::test]
+async fn s22_without_redis_what_took_long_to_commit_is_heard_as_well() {
+    let bed = TestBed::with(&[("redis.url", "redis://127.0.0.1:1")]).await;
+    let (first, second) = (Api::start(&bed).await, Api::start_another(&bed).await);
+    first.admin().await;
+    let session = async || {
+        let login = first.login("platform", ADMIN).await;
+        (
+            text(&login, "access_token"),
+            text(&login, "session_id").parse::<Uuid>().unwrap(),
+        )
+    };
+    let ((slow, slow_session), (quick, _)) = (session().await, session().await);
+    let platform = first
+        .scalar_text("SELECT id::text FROM tenants WHERE slug = 'platform'")
+        .await;
+    let tenant = TenantId(platform.parse().unwrap());
+    let origin = Origin::default();
+    let mut change = bed.context.change(tenant, Actor::System, &origin).await.unwrap();
+    change
+        .signal(SignalKind::SessionRevoked, slow_session)
+        .await
+        .unwrap();
+    // Meanwhile the second process reads on, to where nothing so old is looked for.
+    bed.clock.advance(TimeDelta::seconds(30));
+    first
+        .post_as(&quick, "/v1/auth/logout", json!({}))
+        .await
+        .expect(204);
+    refused_after(&second, &quick).await;
+    second.get_as(&slow, "/v1/auth/me").await.expect(200);
+    change.commit().await.unwrap();
+    let took = refused_after(&second, &slow).await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }

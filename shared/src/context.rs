@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
 use uuid::Uuid;
 
@@ -160,9 +160,12 @@ pub struct Change<'a> {
     /// The instant of the change.
     pub now: DateTime<Utc>,
     jobs: Vec<(Lane, Uuid)>,
-    signals: Vec<Signal>,
+    signals: Vec<(Uuid, Signal)>,
     counts: Counts,
 }
+
+/// Whoever reads signals from their rows looks back for longer than that, and not for long.
+const FRESH: TimeDelta = TimeDelta::seconds(5);
 
 impl Change<'_> {
     /// Queues the job after the commit. The row it names must be able to be found by the sweep.
@@ -192,21 +195,42 @@ impl Change<'_> {
         let expires_at = self.now + self.context.config.tokens.access_ttl + Duration::from_mins(1);
         let (tenant, now, word) = (self.tenant, self.now, kind.as_str());
         let ids: Vec<Uuid> = subjects.iter().map(|_| self.context.uuid(now)).collect();
-        let of = subjects.to_vec();
+        let (rows, of) = (ids.clone(), subjects.to_vec());
         self.tx
             .execute_raw(raw_sql!(
                 Postgres,
                 "INSERT INTO signals (id, tenant_id, kind, subject_id, created_at, expires_at)
                  SELECT id, {tenant}, {word}, subject, {now}, {expires_at}
-                 FROM unnest({ids}::uuid[], {of}::uuid[]) AS s (id, subject)"
+                 FROM unnest({rows}::uuid[], {of}::uuid[]) AS s (id, subject)"
             ))
             .await?;
-        self.signals.extend(subjects.iter().map(|subject| Signal {
+        let signal = |subject: &Uuid| Signal {
             tenant,
             kind,
             subject: *subject,
-        }));
+        };
+        self.signals
+            .extend(ids.into_iter().zip(subjects.iter().map(signal)));
         Ok(())
+    }
+
+    /// A transaction that took long has stamped its signals with a time at which nobody looks for them any more.
+    async fn restamp_signals(&self) -> Result<(), DbErr> {
+        let late = self.context.clock.now() - self.now;
+        if self.signals.is_empty() || late < FRESH {
+            return Ok(());
+        }
+        let ids: Vec<Uuid> = self.signals.iter().map(|(id, _)| *id).collect();
+        let (tenant, now) = (self.tenant, self.now + late);
+        let expires_at = now + self.context.config.tokens.access_ttl + Duration::from_mins(1);
+        self.tx
+            .execute_raw(raw_sql!(
+                Postgres,
+                "UPDATE signals SET created_at = {now}, expires_at = {expires_at}
+                 WHERE tenant_id = {tenant} AND id = ANY({ids})"
+            ))
+            .await
+            .map(drop)
     }
 
     /// Commits, then queues the jobs and sends the signals. Should the process die in between, the sweep finds the
@@ -221,6 +245,7 @@ impl Change<'_> {
                 return Err(DbErr::RecordNotUpdated);
             }
         }
+        self.restamp_signals().await?;
         self.tx.commit().await?;
         self.context
             .usage
@@ -229,10 +254,8 @@ impl Change<'_> {
             let ids = self.jobs.iter().filter(|(of, _)| *of == lane).map(|(_, id)| *id);
             self.context.queue.push(lane, ids);
         }
-        self.context
-            .signals
-            .publish(&self.context.redis, &self.signals)
-            .await;
+        let signals: Vec<Signal> = self.signals.into_iter().map(|(_, signal)| signal).collect();
+        self.context.signals.publish(&self.context.redis, &signals).await;
         Ok(())
     }
 }

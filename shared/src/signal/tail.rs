@@ -22,8 +22,8 @@ use crate::{
 
 const BLOCK: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(500);
-/// Rows become visible when their transaction commits, not when they are stamped: look back as far as a
-/// transaction may last.
+/// Rows become visible when their transaction commits, not when they are stamped: look back further than a change lets
+/// that be ago: one that took longer stamps them anew before it commits.
 const OVERLAP: TimeDelta = TimeDelta::seconds(20);
 
 /// Follows the signals until `shutdown`. Returns once everything that still matters has been applied, and goes
