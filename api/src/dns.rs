@@ -17,17 +17,22 @@ use latchkey_shared::{
     config,
     tenant::domain::{NoAnswer, TxtRecords},
 };
+use tokio::sync::Semaphore;
 
 /// Of one question to one server; it is asked twice.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Somebody waits for the answer, however many servers there are.
 const DEADLINE: Duration = Duration::from_secs(6);
 
+/// So many questions are open at once. Who claims a domain need not have it, and its servers may never answer.
+const QUESTIONS: usize = 32;
+
 /// Asks the servers in the settings, or else the system's. Cheap to clone.
 #[derive(Clone)]
 pub struct Dns {
     servers: Arc<[SocketAddr]>,
     resolver: Arc<OnceLock<TokioResolver>>,
+    turns: Arc<Semaphore>,
 }
 
 impl Dns {
@@ -37,6 +42,7 @@ impl Dns {
         Self {
             servers: settings.dns_servers.clone().into(),
             resolver: Arc::default(),
+            turns: Arc::new(Semaphore::new(QUESTIONS)),
         }
     }
 
@@ -49,9 +55,13 @@ impl Dns {
     }
 
     async fn ask(&self, name: &str) -> Result<Vec<String>, NoAnswer> {
-        // The dot at the end: the system's search list has no part in it.
-        let lookup = self.resolver()?.txt_lookup(format!("{name}."));
-        match tokio::time::timeout(DEADLINE, lookup).await? {
+        let lookup = async {
+            let _turn = self.turns.acquire().await?;
+            // The dot at the end: the system's search list has no part in it.
+            let found = self.resolver()?.txt_lookup(format!("{name}.")).await;
+            Ok::<_, NoAnswer>(found)
+        };
+        match tokio::time::timeout(DEADLINE, lookup).await?? {
             Ok(found) => Ok(found
                 .answers()
                 .iter()

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use latchkey_shared::retention::delete_expired;
+use latchkey_shared::{crypto::mac, retention::delete_expired};
 use latchkey_testing::TestBed;
 use reqwest::Method;
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use serde_json::{Value, json};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
-use crate::support::{Answer, Api, text};
+use crate::support::{Answer, Api, PASSWORD, text};
 
 const ENDPOINTS: &str = "/v1/webhooks/endpoints";
 
@@ -180,4 +186,67 @@ async fn a_day_later_the_key_is_free_and_then_forgotten() {
     bed.clock.advance(TimeDelta::hours(25));
     delete_expired(&bed.context, 100).await.unwrap();
     assert_eq!(api.scalar("SELECT count(*) FROM idempotency_keys").await, 0);
+}
+
+#[tokio::test]
+async fn s36_what_was_sent_cannot_be_guessed_from_what_is_kept_of_it() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let owner = owner(&api).await;
+    let path = "/v1/users";
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD });
+    send(&api, &owner, "a", path, body.clone()).await.expect(201);
+    let kept = api
+        .scalar_text("SELECT encode(fingerprint, 'hex') FROM idempotency_keys")
+        .await;
+    // Whoever has the source and the database has these, and no key.
+    let body = serde_json::to_vec(&body).unwrap();
+    for key in [b"idempotency fingerprint".as_slice(), b""] {
+        let guess = mac(key, &[path.as_bytes(), &body]);
+        assert_ne!(hex::encode(guess), kept);
+    }
+    let secret = bed.context.config.secrets.data_keys.oldest().bytes.expose();
+    let parts: [&[u8]; 3] = [b"idempotency fingerprint", path.as_bytes(), &body];
+    assert_eq!(hex::encode(mac(secret, &parts)), kept);
+}
+
+#[tokio::test]
+async fn who_hangs_up_amid_a_request_is_answered_when_they_ask_again() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let owner = owner(&api).await;
+    let db = Database::connect(&bed.owner_url).await.unwrap();
+    let held = db.begin().await.unwrap();
+    held.execute_unprepared("LOCK TABLE users IN SHARE MODE")
+        .await
+        .unwrap();
+    let user = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let body = user.to_string();
+    let address = api.base_url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "POST /v1/users HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {owner}\r\nidempotency-key: a\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    api.until_waiting(1).await;
+    drop(connection);
+    // The server has noticed by the time it answers another connection.
+    send(&api, &owner, "a", "/v1/users", user.clone())
+        .await
+        .refused(409, "idempotency_in_progress");
+    held.rollback().await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let answer = loop {
+        let answer = send(&api, &owner, "a", "/v1/users", user.clone()).await;
+        if answer.status == 201 {
+            break answer;
+        }
+        assert!(Instant::now() < deadline, "{answer:?}");
+        answer.refused(409, "idempotency_in_progress");
+    };
+    assert_eq!(answer.headers["idempotent-replayed"], "true");
+    let made = "SELECT count(*) FROM users WHERE email = 'ada@example.com'";
+    assert_eq!(api.scalar(made).await, 1);
 }

@@ -8,7 +8,7 @@ use latchkey_testing::TestBed;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Api, PASSWORD};
+use crate::support::{Answer, Api, PASSWORD, text};
 
 /// In development the limits by address are out of a test's reach.
 const PRODUCTION: [(&str, &str); 6] = [
@@ -293,5 +293,63 @@ async fn no_e_mail_address_reaches_redis() {
         keys.iter()
             .all(|key| !key.contains("ada") && !key.contains("127.0.0.1")),
         "{keys:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_administrators_have_hashed_and_mailed_costs_their_tenants_share() {
+    let bed = TestBed::with(&[
+        ("limits.redis_timeout", "5"),
+        ("limits.mail_per_account", "1/3600"),
+    ])
+    .await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (tenant, owner) = api.tenant(&admin, "acme").await;
+    let share = json!({ "rate_limits": { "sign_in": 1, "mail": 4 } });
+    let request = api.request(Method::PATCH, &format!("/v1/tenants/{tenant}"));
+    Api::send(request.bearer_auth(&admin).json(&share))
+        .await
+        .expect(200);
+    let create = |body: Value| api.post_as(&owner, "/v1/users", body);
+    let with_password = |name: &str| {
+        let email = format!("{name}@example.com");
+        create(json!({ "email": email, "password": PASSWORD, "email_verified": true }))
+    };
+    let too_often = |answer: Answer| {
+        let wait: u64 = header(&answer, "retry-after").parse().unwrap();
+        assert!((1..=3600).contains(&wait), "{answer:?}");
+        answer.refused(429, "rate_limited");
+    };
+
+    let ada = text(&with_password("ada").await.expect(201), "id");
+    // For one that is there nothing is hashed, however often it is asked for.
+    for _ in 0..3 {
+        with_password("ada").await.refused(409, "email_taken");
+    }
+    too_often(with_password("bob").await);
+
+    // One mail each to one address for one purpose, and four for them all.
+    let reset = format!("/v1/users/{ada}/password-reset");
+    api.post_as(&owner, &reset, json!({})).await.expect(202);
+    too_often(api.post_as(&owner, &reset, json!({})).await);
+    let invite = async |name: &str| {
+        let body = json!({ "email": format!("{name}@example.com") });
+        api.post_as(&owner, "/v1/invitations", body).await
+    };
+    invite("cleo").await.expect(201);
+    too_often(invite("cleo").await);
+    create(json!({ "email": "dora@example.com" })).await.expect(201);
+    let request = api.request(Method::PATCH, &format!("/v1/users/{ada}"));
+    let readdress = json!({ "email": "lovelace@example.com" });
+    Api::send(request.bearer_auth(&owner).json(&readdress))
+        .await
+        .expect(200);
+    too_often(create(json!({ "email": "emil@example.com" })).await);
+    too_often(invite("emil").await);
+    assert_eq!(
+        api.scalar("SELECT count(*) FROM users WHERE email LIKE 'emil%'")
+            .await,
+        0
     );
 }

@@ -260,3 +260,16 @@ async fn tenants_are_listed_newest_first_page_by_page() {
         .refused(400, "invalid_parameter");
     assert_eq!(problem["errors"][0]["pointer"], "/query/limit");
 }
+
+#[tokio::test]
+async fn of_two_headers_that_name_a_tenant_neither_is_believed() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    two_tenants(&api).await;
+    let request = api
+        .request(Method::POST, "/v1/auth/login")
+        .header("x-tenant-id", "acme")
+        .header("x-tenant-id", "globex")
+        .json(&json!({ "email": "ada@example.com", "password": PASSWORD }));
+    Api::send(request).await.refused(400, "invalid_parameter");
+}

@@ -274,10 +274,16 @@ async fn s32_the_platform_opens_a_range_inside_to_one_tenant_alone() {
     let audited = "SELECT count(*) FROM audit_events WHERE action = 'tenant.update'
                        AND detail #>> '{after,webhook_cidrs,0}' = '10.20.0.0/16'";
     assert_eq!(api.scalar(audited).await, 1);
-    patch(json!([])).await.expect(200);
-    api.post_as(&owner, "/v1/webhooks/endpoints", endpoint())
-        .await
-        .refused(422, "validation_failed");
+    for nothing in [json!([]), Value::Null] {
+        patch(json!(["10.20.0.0/16"])).await.expect(200);
+        assert_eq!(
+            patch(nothing).await.expect(200)["webhook_allowed_cidrs"],
+            json!([])
+        );
+        api.post_as(&owner, "/v1/webhooks/endpoints", endpoint())
+            .await
+            .refused(422, "validation_failed");
+    }
 }
 
 #[tokio::test]

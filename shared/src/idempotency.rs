@@ -83,7 +83,13 @@ pub async fn begin(
         key: name(principal, key),
         id: context.uuid(now),
     };
-    let fingerprint = mac(b"idempotency fingerprint", parts).to_vec();
+    // What is repeated may hold a password: without the key, whoever has the database could try all of them against it.
+    let secret = context.config.secrets.data_keys.oldest().bytes.expose();
+    let fingerprint = mac(
+        secret,
+        &[&[b"idempotency fingerprint".as_slice()], parts].concat(),
+    )
+    .to_vec();
     let (key, id, print) = (claim.key.to_vec(), claim.id, fingerprint.clone());
     let (lease_until, expires_at) = (now + LEASE, now + LIFETIME);
     let tx = context.postgres.tenant(tenant).await?;

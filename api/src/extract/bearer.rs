@@ -234,7 +234,7 @@ async fn with_key(request: &Request, auth: &Auth, key: &str) -> Result<Someone, 
 
 fn refused(error: KeyRefused) -> Failure {
     match error {
-        KeyRefused::TooOften(_) => limit::too_often(),
+        KeyRefused::TooOften(verdict) => Failure::too_often(verdict.refused_for().unwrap_or_default()),
         KeyRefused::Invalid => unauthenticated(),
         KeyRefused::Internal(error) => error.into(),
     }

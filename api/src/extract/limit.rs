@@ -66,11 +66,6 @@ pub(super) fn note_key(request: &Request, verdict: Verdict) {
     }
 }
 
-/// The answer to who asks too often.
-pub(super) fn too_often() -> Failure {
-    Failure::new(ProblemCode::RateLimited, "Come back after Retry-After seconds.")
-}
-
 impl<'a, C: LimitClass> FromRequest<'a> for Limit<C> {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
         let auth = bearer::auth(request)?;
@@ -86,13 +81,13 @@ impl<'a, C: LimitClass> FromRequest<'a> for Limit<C> {
         let judged = auth.context.limits.judge(C::CLASS, &subjects).await;
         let verdict = judged
             .map_err(|Closed| Failure::new(ProblemCode::Unavailable, "The service cannot answer now."))?;
-        let refused = verdict.refused_for().is_some();
+        let refused = verdict.refused_for();
         if let Some(note) = request.data::<LimitNote>() {
             let (name, scope) = (C::CLASS.as_str(), Scope::Address);
             note.0.get_or_init(|| Note { name, verdict, scope });
         }
-        if refused {
-            return Err(too_often().into());
+        if let Some(wait) = refused {
+            return Err(Failure::too_often(wait).into());
         }
         Ok(Self(PhantomData))
     }

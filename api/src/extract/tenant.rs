@@ -112,11 +112,19 @@ pub(super) fn remembered(request: &Request, auth: &Auth) -> Option<Arc<Tenant>> 
 }
 
 fn named_header(request: &Request) -> Result<Option<&str>, Failure> {
-    let Some(value) = request.headers().get("x-tenant-id") else {
+    let mut values = request.headers().get_all("x-tenant-id").iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
-    let unreadable = |_| Failure::new(ProblemCode::InvalidParameter, "X-Tenant-ID is not plain text.");
-    value.to_str().map(Some).map_err(unreadable)
+    let invalid = |detail| Failure::new(ProblemCode::InvalidParameter, detail);
+    // A gateway may have added one to the client's own: which of them is meant is not ours to guess.
+    if values.next().is_some() {
+        return Err(invalid("X-Tenant-ID is there more than once."));
+    }
+    value
+        .to_str()
+        .map(Some)
+        .map_err(|_| invalid("X-Tenant-ID is not plain text."))
 }
 
 /// HTTP/2 carries the host in the request's target.

@@ -1,13 +1,14 @@
 //! Headers that every response bears.
 
-use std::time::Duration;
-
 use poem::{
     Response,
     http::{HeaderName, HeaderValue, header},
 };
 
-use crate::extract::{LimitNote, Note};
+use crate::{
+    extract::{LimitNote, Note},
+    problem::whole_seconds,
+};
 
 /// OWASP's recommendations for an API: nothing is framed, sniffed, referred or cached.
 const SECURITY: &[(HeaderName, &str)] = &[
@@ -54,20 +55,9 @@ pub(super) fn limits(response: &mut Response, note: &LimitNote) {
         values.push(("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")));
         values.push(("ratelimit", format!("\"{name}\";r={left};t={seconds}")));
     }
-    if let Some(wait) = refused_for {
-        values.push(("retry-after", whole_seconds(wait).to_string()));
-    }
     for (name, value) in values {
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().insert(name, value);
         }
     }
-}
-
-/// Rounded up: who comes back then is let in.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_micros()
-        .div_ceil(1_000_000)
-        .try_into()
-        .unwrap_or(u64::MAX)
 }

@@ -14,6 +14,7 @@ use poem::{
     http::{HeaderName, HeaderValue, Method, StatusCode, header},
 };
 use serde_json::Value;
+use tracing::Instrument;
 
 use super::template::Template;
 use crate::{
@@ -62,7 +63,7 @@ impl Repeatable {
 ///
 /// # Errors
 /// The endpoint's own, and those of a key that cannot be used.
-pub async fn repeat<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Result<Response> {
+pub async fn repeat<E: Endpoint + 'static>(endpoint: Arc<E>, mut request: Request) -> Result<Response> {
     let takes = request
         .data::<Repeatable>()
         .is_some_and(|operations| operations.takes(&request));
@@ -91,8 +92,15 @@ pub async fn repeat<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
         origin.0.claim = Some(claim);
         request.set_data(origin);
     }
-    let answer = call(&*endpoint, request).await;
-    settle(&auth.context, &claim, answer).await
+    // By itself: a client that hangs up now asks again, and is to be told what became of this, not that it is under way.
+    let carried_out = async move {
+        let answer = call(&*endpoint, request).await;
+        settle(&auth.context, &claim, answer).await
+    };
+    match tokio::spawn(carried_out.in_current_span()).await {
+        Ok(answer) => answer,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
 }
 
 async fn call<E: Endpoint>(endpoint: &E, request: Request) -> Result<Response> {

@@ -33,8 +33,8 @@ pub use self::{
 const CONTENT_TYPE: &str = "application/problem+json";
 /// A pointer can hold names that the caller has made up; more of one helps nobody.
 const MAX_POINTER: usize = 200;
-/// Seconds; what waits now is done by then.
-const RETRY_AFTER: &str = "1";
+/// What waits now is done by then.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What went wrong (RFC 9457).
 #[derive(Clone, Debug, Object)]
@@ -86,6 +86,7 @@ pub struct Failure {
     detail: String,
     errors: Vec<FieldError>,
     max_age: Option<Duration>,
+    retry_after: Option<Duration>,
 }
 
 impl Failure {
@@ -96,6 +97,16 @@ impl Failure {
             detail: detail.into(),
             errors: Vec::new(),
             max_age: None,
+            retry_after: None,
+        }
+    }
+
+    /// The caller asks too often, and may ask again after so long.
+    #[must_use]
+    pub fn too_often(wait: Duration) -> Self {
+        Self {
+            retry_after: Some(wait),
+            ..Self::new(ProblemCode::RateLimited, "Come back after Retry-After seconds.")
         }
     }
 
@@ -118,10 +129,8 @@ impl Failure {
             several => format!("{} fields are not valid", several.len()),
         };
         Self {
-            code,
-            detail,
             errors,
-            max_age: None,
+            ..Self::new(code, detail)
         }
     }
 
@@ -162,11 +171,20 @@ impl Failure {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, challenge(self.code, self.max_age));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        let soon = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SOON);
+        if let Some(wait) = self.retry_after.or(soon) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
         response
     }
+}
+
+/// Rounded up: who comes back then is let in.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_micros()
+        .div_ceil(1_000_000)
+        .try_into()
+        .unwrap_or(u64::MAX)
 }
 
 fn word(code: ProblemCode) -> String {

@@ -1,9 +1,11 @@
 //! A key's own rate limit.
 
 use futures::future::join_all;
+use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::{Duration, Instant};
 
-use super::World;
+use super::{World, path};
 use crate::support::Api;
 
 fn limit(limit: u32) -> Value {
@@ -79,4 +81,25 @@ async fn two_processes_share_a_keys_limit() {
     let answers = join_all(uses).await;
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 20);
     assert_eq!(answers.iter().filter(|answer| answer.status == 429).count(), 30);
+}
+
+#[tokio::test]
+async fn a_limit_that_is_raised_holds_at_once() {
+    let world = World::with(&[("limits.redis_timeout", "5")]).await;
+    let slow = json!({ "rate_limit": { "limit": 2, "window_seconds": 86400 } });
+    let (key, shown) = world.key_with(&[], slow).await;
+    for code in ["valid", "valid", "rate_limited"] {
+        assert_eq!(world.verify(json!({ "key": key })).await["code"], code);
+    }
+    let request = world
+        .api
+        .request(Method::PATCH, &path(&shown))
+        .bearer_auth(&world.owner);
+    let faster = json!({ "rate_limit": { "limit": 1000, "window_seconds": 60 } });
+    Api::send(request.json(&faster)).await.expect(200);
+    // A minute makes 1,000 requests good: the first of them is there within the sixteenth part of a second.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while world.verify(json!({ "key": key })).await["code"] != "valid" {
+        assert!(Instant::now() < deadline, "still refused");
+    }
 }

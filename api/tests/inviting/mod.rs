@@ -275,7 +275,7 @@ async fn s09_an_invitation_expires() {
 
 #[tokio::test]
 async fn s09_of_100_invitations_to_one_address_at_once_one_stays_open() {
-    let world = World::new().await;
+    let world = World::with(&[("limits.mail_per_account", "100/60")]).await;
     let answers = futures::future::join_all((0..100).map(|_| invite(&world, &world.owner, ADA, &[]))).await;
     for answer in answers {
         assert_eq!(answer.status, 201, "{answer:?}");

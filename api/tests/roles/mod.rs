@@ -31,7 +31,11 @@ pub(crate) struct Person {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let bed = TestBed::new().await;
+        Self::with(&[]).await
+    }
+
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
+        let bed = TestBed::with(settings).await;
         let api = Api::start(&bed).await;
         let admin = api.admin().await;
         let (_, owner) = api.tenant(&admin, "acme").await;

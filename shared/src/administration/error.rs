@@ -1,8 +1,11 @@
 //! Why something was not done to a user.
 
+use std::time::Duration;
+
 use crate::{
     auth::NewPasswordError,
     error::{Internal, internal_variant},
+    limit::Refused,
     rbac::AssignError,
 };
 
@@ -33,6 +36,9 @@ pub enum UserError {
     /// The roles cannot be given.
     #[error(transparent)]
     Roles(#[from] AssignError),
+    /// The tenant, or somebody in it, has been sent as many mails, or has had as many passwords hashed, as may be for now.
+    #[error("too many requests; come back after {0:?}")]
+    TooOften(Duration),
     /// The password cannot be set.
     #[error(transparent)]
     Password(#[from] NewPasswordError),
@@ -42,3 +48,12 @@ pub enum UserError {
 }
 
 internal_variant!(UserError: Internal sea_orm::DbErr);
+
+impl From<Refused> for UserError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooOften(wait) => Self::TooOften(wait),
+            Refused::Closed(closed) => Self::Internal(Internal::unavailable(closed)),
+        }
+    }
+}

@@ -63,6 +63,17 @@ const ENDPOINT: &str = "webhook_endpoint";
 #[error("requests of this class cannot be counted")]
 pub struct Closed;
 
+/// Why something may not be done now.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// It was done too often; after so long it may be done again.
+    #[error("too many requests")]
+    TooOften(Duration),
+    /// See [`Closed`].
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
 /// Where a subject stands with one limit, after the request was judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -142,6 +153,17 @@ impl Limits {
         metrics::counter!("latchkey_limited_requests_total", "class" => class.as_str(), "outcome" => word)
             .increment(1);
         verdict
+    }
+
+    /// As [`Self::judge`], for whoever needs to know no more than whether to go on.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub async fn spend(&self, class: Class, subjects: &[Subject<'_>]) -> Result<(), Refused> {
+        let verdict = self.judge(class, subjects).await?;
+        verdict
+            .refused_for()
+            .map_or(Ok(()), |wait| Err(Refused::TooOften(wait)))
     }
 
     /// Whether another mail may go to the address because a stranger has asked for it. Asked alike for addresses with

@@ -108,8 +108,7 @@ impl Directory {
         header: Option<&str>,
         host: Option<&str>,
     ) -> Result<Option<Arc<Tenant>>, ResolveError> {
-        let base_domain = self.context.config.tenancy.base_domain.as_deref();
-        let Named { header, host } = naming::read(header, host, base_domain);
+        let Named { header, host } = naming::read(header, host, self.own());
         let by_header = match header {
             Some(name) => Some(self.find(name).await?.ok_or(ResolveError::Unknown)?),
             None => None,
@@ -130,11 +129,18 @@ impl Directory {
     /// not remembered has not been asked for in a while.
     #[must_use]
     pub fn remembered(&self, header: Option<&str>, host: Option<&str>) -> Option<Arc<Tenant>> {
-        let settings = &self.context.config.tenancy;
-        let Named { header, host } = naming::read(header, host, settings.base_domain.as_deref());
-        let default = settings.default_tenant.clone().map(Name::Slug);
+        let Named { header, host } = naming::read(header, host, self.own());
+        let default = self.context.config.tenancy.default_tenant.clone().map(Name::Slug);
         let mut names = [header, host, default].into_iter().flatten();
         names.find_map(|name| self.known.get(&name)?)
+    }
+
+    fn own(&self) -> naming::Own<'_> {
+        let config = &self.context.config;
+        naming::Own {
+            host: config.server.public_url.host_str(),
+            base_domain: config.tenancy.base_domain.as_deref(),
+        }
     }
 
     /// The tenant of that id.

@@ -22,13 +22,22 @@ pub(super) struct Named {
     pub(super) host: Option<Name>,
 }
 
-pub(super) fn read(header: Option<&str>, host: Option<&str>, base_domain: Option<&str>) -> Named {
+/// The operator's names: what is no tenant's, and what tenants' are below.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own<'a> {
+    /// Where clients reach the API.
+    pub(super) host: Option<&'a str>,
+    /// `<slug>.<base_domain>` names a tenant.
+    pub(super) base_domain: Option<&'a str>,
+}
+
+pub(super) fn read(header: Option<&str>, host: Option<&str>, own: Own<'_>) -> Named {
     Named {
         header: header
             .map(str::trim)
             .filter(|text| !text.is_empty())
             .map(id_or_slug),
-        host: host.and_then(|host| by_host(host, base_domain)),
+        host: host.and_then(|host| by_host(host, own)),
     }
 }
 
@@ -39,14 +48,14 @@ fn id_or_slug(text: &str) -> Name {
     }
 }
 
-/// An address or the base domain itself names nobody.
-fn by_host(host: &str, base_domain: Option<&str>) -> Option<Name> {
+/// An address, the base domain itself and the API's own host name nobody, also where that host lies below the base domain.
+fn by_host(host: &str, own: Own<'_>) -> Option<Name> {
     let domain = without_port(host).trim_end_matches('.').to_lowercase();
     let is_address = domain.starts_with('[') || domain.parse::<std::net::IpAddr>().is_ok();
-    if domain.is_empty() || domain.len() > 253 || is_address {
+    if domain.is_empty() || domain.len() > 253 || is_address || own.host == Some(&domain) {
         return None;
     }
-    let Some(base) = base_domain else {
+    let Some(base) = own.base_domain else {
         return Some(Name::Domain(domain));
     };
     if domain == base {
@@ -69,8 +78,13 @@ fn without_port(host: &str) -> &str {
 mod tests {
     use super::*;
 
+    const OWN: Own<'_> = Own {
+        host: Some("sso.example.test"),
+        base_domain: Some("example.test"),
+    };
+
     fn host(host: &str) -> Option<Name> {
-        read(None, Some(host), Some("example.test")).host
+        read(None, Some(host), OWN).host
     }
 
     #[test]
@@ -91,8 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn an_address_names_nobody() {
-        for name in ["127.0.0.1:8080", "[::1]:8080", "::1", ""] {
+    fn an_address_and_the_apis_own_host_name_nobody() {
+        for name in [
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "::1",
+            "",
+            "sso.example.test",
+            "SSO.example.test.:8443",
+        ] {
             assert_eq!(host(name), None, "{name}");
         }
     }
@@ -101,13 +122,13 @@ mod tests {
     fn the_header_takes_an_id_or_a_slug() {
         let id = Uuid::from_u128(1);
         assert_eq!(
-            read(Some(&id.to_string()), None, None).header,
+            read(Some(&id.to_string()), None, OWN).header,
             Some(Name::Id(TenantId(id)))
         );
         assert_eq!(
-            read(Some(" Acme "), None, None).header,
+            read(Some(" Acme "), None, OWN).header,
             Some(Name::Slug("acme".to_owned()))
         );
-        assert_eq!(read(Some(""), None, None).header, None);
+        assert_eq!(read(Some(""), None, OWN).header, None);
     }
 }

@@ -24,7 +24,7 @@ use self::model::{
 };
 use super::{Tag, auth::error::invalid_token, page, passwords::error::new_password};
 use crate::{
-    extract::{ClientOrigin, Json, Limit, Mail, Named, Permit, SignIn},
+    extract::{ClientOrigin, Json, Limit, Named, Permit, SignIn},
     problem::{
         ApiResult, Busy, Conflict, Failure, FieldError, Input, Limited, NotFound, Parameters, Permitted,
         ProblemCode,
@@ -45,7 +45,6 @@ impl InvitationsApi {
     #[oai(path = "/", method = "post", operation_id = "createInvitation")]
     async fn create(
         &self,
-        _limit: Limit<Mail>,
         Data(auth): Data<&Auth>,
         Permit(caller): Permit<InvitationsWrite>,
         origin: ClientOrigin,
@@ -142,6 +141,7 @@ impl From<InvitationError> for Failure {
             InvitationError::NotFound => Self::new(ProblemCode::NotFound, "There is no such resource."),
             InvitationError::Accepted => Self::new(ProblemCode::InvitationAccepted, detail),
             InvitationError::Roles(error) => error.into(),
+            InvitationError::TooOften(wait) => Self::too_often(wait),
             InvitationError::TooMany => Self::new(ProblemCode::LimitReached, detail),
             InvitationError::Internal(error) => error.into(),
         }

@@ -9,7 +9,10 @@ use poem_openapi::{
     types::{Example, MaybeUndefined, ToJSON},
 };
 
-use crate::problem::{Failure, FieldError, ProblemCode};
+use crate::{
+    problem::{Failure, FieldError, ProblemCode},
+    routes::changed,
+};
 
 /// A tenant to be.
 #[derive(Object)]
@@ -76,9 +79,10 @@ pub(super) struct UpdateTenantRequest {
     name: Option<String>,
     /// Its own share of the limits; null goes back to the configured ones.
     rate_limits: MaybeUndefined<RateLimitsPatch>,
-    /// Replaces the address ranges (CIDR) that are not public and that its webhooks may be sent to all the same.
+    /// Replaces the address ranges (CIDR) that are not public and that its webhooks may be sent to all the same; null
+    /// leaves none.
     #[oai(validator(max_items = 32))]
-    webhook_allowed_cidrs: Option<Vec<String>>,
+    webhook_allowed_cidrs: MaybeUndefined<Vec<String>>,
 }
 
 /// Requests in a minute. What is absent stays, null goes back to the configured limit.
@@ -105,7 +109,7 @@ impl Example for UpdateTenantRequest {
                 mail: MaybeUndefined::Undefined,
                 token: MaybeUndefined::Undefined,
             }),
-            webhook_allowed_cidrs: Some(vec!["10.20.0.0/16".to_owned()]),
+            webhook_allowed_cidrs: MaybeUndefined::Value(vec!["10.20.0.0/16".to_owned()]),
         }
     }
 }
@@ -120,7 +124,7 @@ impl From<UpdateTenantRequest> for UpdateTenant {
         Self {
             name,
             rate_limits: rate_limits.to_json(),
-            webhook_cidrs: webhook_allowed_cidrs,
+            webhook_cidrs: changed(webhook_allowed_cidrs).map(Option::unwrap_or_default),
         }
     }
 }

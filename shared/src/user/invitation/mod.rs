@@ -15,6 +15,8 @@
 mod service;
 mod store;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -25,6 +27,7 @@ use crate::{
     entity::invitation,
     error::{Internal, internal_variant},
     id::{InvitationId, RoleId, UserId},
+    limit::Refused,
     rbac::AssignError,
 };
 
@@ -143,12 +146,24 @@ pub enum InvitationError {
     /// The tenant has as many pending invitations as it may.
     #[error("a tenant has {MAX_PENDING} pending invitations at most")]
     TooMany,
+    /// The tenant, or somebody at that address, has been sent as many mails as may be for now.
+    #[error("too many mails; come back after {0:?}")]
+    TooOften(Duration),
     /// A failure inside.
     #[error(transparent)]
     Internal(Internal),
 }
 
 internal_variant!(InvitationError: Internal sea_orm::DbErr serde_json::Error);
+
+impl From<Refused> for InvitationError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TooOften(wait) => Self::TooOften(wait),
+            Refused::Closed(closed) => Self::Internal(Internal::unavailable(closed)),
+        }
+    }
+}
 
 impl From<AssignError> for InvitationError {
     fn from(error: AssignError) -> Self {

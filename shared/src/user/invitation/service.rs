@@ -9,10 +9,12 @@ use crate::{
     context::{Change, Context},
     entity::invitation,
     error::Internal,
-    id::{ApiKeyId, InvitationId, RoleId, UserId},
+    id::{ApiKeyId, InvitationId, RoleId, TenantId, UserId},
+    limit::{self, Class},
     mail::{self, Letter, To},
     page::{Page, PageRequest},
     permission::{Authorized, InvitationsRead, InvitationsWrite},
+    postgres::Tx,
     principal::{Origin, Principal, Subject},
     rbac::{self, Builtin},
     tenant::{self, Tenant},
@@ -57,7 +59,7 @@ pub async fn invite(
 /// Invites the address into the caller's tenant, in the place of any earlier invitation that is open.
 ///
 /// # Errors
-/// [`InvitationError::Roles`], [`InvitationError::TooMany`].
+/// [`InvitationError::Roles`], [`InvitationError::TooMany`], [`InvitationError::TooOften`].
 pub async fn create_invitation(
     context: &Context,
     caller: &Authorized<InvitationsWrite>,
@@ -65,8 +67,9 @@ pub async fn create_invitation(
     request: CreateInvitation,
 ) -> Result<Invitation, InvitationError> {
     let by = caller.principal();
-    let mut change = context.change(by.tenant, caller.actor(), origin).await?;
     let CreateInvitation { email, roles: asked } = request;
+    spend(context, by.tenant, &email).await?;
+    let mut change = context.change(by.tenant, caller.actor(), origin).await?;
     let asked = if asked.is_empty() {
         vec![rbac::builtin_id(&change.tx, by.tenant, Builtin::Member).await?]
     } else {
@@ -74,9 +77,7 @@ pub async fn create_invitation(
     };
     let (_, roles) = rbac::find_grantable(&change.tx, by, &asked).await?;
     store::take_turns(&change.tx, by.tenant).await?;
-    let tenant = tenant::store::find(&change.tx, by.tenant).await?;
-    let gone = || DbErr::RecordNotFound("the caller's tenant".to_owned());
-    let tenant = Tenant::try_from(tenant.ok_or_else(gone)?)?;
+    let tenant = find_tenant(&change.tx, by.tenant).await?;
     let inviter = inviter(&change, by).await?;
     let roles: Vec<RoleId> = roles.iter().map(|role| role.id).collect();
     let row = write(&mut change, &tenant, &email, &roles, inviter).await?;
@@ -87,6 +88,24 @@ pub async fn create_invitation(
     let now = change.now;
     change.commit().await?;
     Ok(Invitation::of(row, &roles, now))
+}
+
+/// An invitation costs the tenant's share of the mails, and so does another to the same address.
+async fn spend(context: &Context, id: TenantId, email: &Email) -> Result<(), InvitationError> {
+    let tx = context.postgres.tenant(id).await?;
+    let tenant = find_tenant(&tx, id).await?;
+    drop(tx);
+    let subjects = [
+        limit::Subject::Tenant(id, tenant.rate_limits.of(Class::Mail)),
+        limit::Subject::Account(id, "invitation", email.canonical()),
+    ];
+    Ok(context.limits.spend(Class::Mail, &subjects).await?)
+}
+
+async fn find_tenant(tx: &Tx, id: TenantId) -> Result<Tenant, Internal> {
+    let tenant = tenant::store::find(tx, id).await?;
+    let gone = || DbErr::RecordNotFound("the caller's tenant".to_owned());
+    Ok(Tenant::try_from(tenant.ok_or_else(gone)?)?)
 }
 
 async fn inviter(change: &Change<'_>, by: &Principal) -> Result<Inviter, DbErr> {
