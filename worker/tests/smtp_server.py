@@ -15,10 +15,17 @@ class Keep:
         if address.startswith("greylisted@") and not os.path.exists(marker):
             open(marker, "w").close()
             return "451 4.7.1 try again later"
+        if address.startswith("nobody@"):
+            return "550 5.1.1 no such mailbox"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
+        recipient = envelope.rcpt_tos[0]
+        if recipient.startswith("full@"):
+            return "452 4.2.2 mailbox full"
+        if recipient.startswith("slow@"):
+            await asyncio.sleep(3)
         name = os.path.join(sys.argv[1], str(uuid.uuid4()))
         with open(name + ".part", "wb") as mail:
             mail.write(envelope.content)

@@ -213,6 +213,10 @@ pub struct Mail {
     pub from: String,
     /// `transport` and what it needs.
     pub transport: MailTransport,
+    /// `timeout` of one attempt, from the connection to the server's last word.
+    pub timeout: Duration,
+    /// `schedule`: seconds from each failed attempt to the next; after the last the mail has failed.
+    pub schedule: Vec<Duration>,
 }
 
 /// How mail leaves.
@@ -486,7 +490,15 @@ impl Mail {
                 MailTransport::File(PathBuf::new())
             }
         };
-        Self { from, transport }
+        // Close together at first: what most mails carry is good for an hour.
+        let schedule = [5, 30, 120, 300, 600, 1_200, 2_400, 3_600, 7_200, 14_400, 28_800];
+        Self {
+            from,
+            transport,
+            // Some servers look a mail through before they take it: who gave up on one meanwhile would send it again.
+            timeout: source.or("mail.timeout", Duration::from_mins(1)),
+            schedule: source.or("mail.schedule", schedule.map(Duration::from_secs).to_vec()),
+        }
     }
 }
 

@@ -44,6 +44,9 @@ fn sanity(config: &Config, source: &mut Source) {
     if config.webhooks.schedule.is_empty() {
         source.fault("webhooks.schedule: holds no wait");
     }
+    if config.mail.schedule.is_empty() {
+        source.fault("mail.schedule: holds no wait");
+    }
     if !(0.0..=1.0).contains(&config.webhooks.jitter) {
         source.fault("webhooks.jitter: must lie between 0 and 1");
     }

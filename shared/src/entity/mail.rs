@@ -21,6 +21,8 @@ pub struct Model {
     pub kind: String,
     /// See `mail::Message`.
     pub sealed: Vec<u8>,
+    /// Of the token that it carries, without which it is of no use.
+    pub token_hash: Option<Vec<u8>>,
     /// Its state.
     pub state: MailState,
     /// How many were made.

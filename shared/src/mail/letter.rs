@@ -3,7 +3,10 @@
 use url::Url;
 
 use super::Kind;
-use crate::secret::Secret;
+use crate::{
+    crypto::token::{self, Token},
+    secret::Secret,
+};
 
 /// What is to be told.
 #[derive(Clone, Debug)]
@@ -182,6 +185,12 @@ impl Letter {
             | Self::ApiKeyLeaked { .. }
             | Self::WebhookDisabled { .. } => None,
         }
+    }
+
+    /// What is stored of its token, if it carries one.
+    pub(super) fn token_hash(&self) -> Option<Vec<u8>> {
+        let token = Token::parse(token::Kind::OneTime, self.token()?.expose())?;
+        Some(token.hash())
     }
 
     /// The page that the mail leads to, and the token it takes along.

@@ -4,17 +4,18 @@
 //! layout that all share, or a template of the tenant's own (see [`custom`]).
 //!
 //! A mail is rendered here, sealed under its row's id and committed with the change that caused it. It is then
-//! `pending` until the mail server has taken it (`succeeded`) or the schedule of attempts has ended (`failed`);
-//! either end wipes the sealed text.
+//! `pending` until the mail server has taken it (`succeeded`), or until the schedule of attempts has ended or the token
+//! that it carries is of no use any more (`failed`); either end wipes the sealed text.
 //!
 //! What must never happen: a request that waits for a mail server; a link that begins with anything but the
-//! configured public URL; a token or an address that can be read in a dump of the database; a line break from a
+//! configured public URL; a link that a tenant's template sends anywhere but to who gets the mail; a token or an address that can be read in a dump of the database; a line break from a
 //! name or an address that becomes a header.
 
 mod brand;
 pub mod custom;
 mod kind;
 mod letter;
+mod link;
 mod message;
 mod render;
 mod values;
@@ -88,6 +89,7 @@ pub async fn queue(
         user_id: Set(to.user),
         kind: Set(letter.kind().as_str().to_owned()),
         sealed: Set(sealed),
+        token_hash: Set(letter.token_hash()),
         state: Set(MailState::Pending),
         attempts: Set(0),
         last_error: Set(None),

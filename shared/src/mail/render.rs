@@ -7,6 +7,7 @@ use minijinja::{Environment, Value, context};
 use super::{
     Kind,
     custom::Template,
+    link::{Misplacement, StandIn},
     values::{Values, subject_line},
     words::{Block, Words},
 };
@@ -126,6 +127,14 @@ pub enum What {
     /// The kind is of no use without its link, and the part does not hold it as it is.
     #[error("the part must hold {{{{ link }}}} as it is")]
     LinkMissing,
+    /// The link is part of something else, which may lead elsewhere.
+    #[error(
+        "{{{{ link }}}} stands only by itself: as the whole href of an <a>, or as a word of its own in what is read"
+    )]
+    LinkMisplaced,
+    /// It makes a character that no mail needs and that mail servers stumble over.
+    #[error("the template makes a control character other than a line's end or a tab")]
+    ControlCharacter,
 }
 
 /// Renders one part of a tenant's own template.
@@ -135,10 +144,11 @@ pub(super) fn part(kind: Kind, part: Part, source: &str, values: &Values) -> Res
         line: None,
         what,
     };
+    let stand_in = StandIn::of(values.link());
     let filled = if part == Part::Html {
-        values.escaped()
+        values.escaped_without_link(&stand_in)
     } else {
-        values.plain()
+        values.plain_without_link(&stand_in)
     };
     // By the part's name the engine escapes what a template makes by itself; values are escaped already.
     let rendered = TENANTS
@@ -150,15 +160,24 @@ pub(super) fn part(kind: Kind, part: Part, source: &str, values: &Values) -> Res
     if rendered.trim().is_empty() {
         return Err(fault(What::Empty));
     }
-    let links = match part {
+    // A lone carriage return ends a line for some mail servers, and what follows a line that some take for the last is
+    // another mail to them.
+    let rendered = rendered.replace("\r\n", "\n");
+    let resolved = match part {
+        Part::Subject if stand_in.is_in(&rendered) => return Err(fault(What::LinkMisplaced)),
         Part::Subject => return Ok(subject_line(&rendered)),
-        Part::Text => rendered.contains(values.link()),
-        Part::Html => rendered.contains(&minijinja::HtmlEscape(values.link()).to_string()),
+        _ if rendered.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => {
+            return Err(fault(What::ControlCharacter));
+        }
+        Part::Text => stand_in.resolve_text(&rendered),
+        Part::Html => stand_in.resolve_html(&rendered),
     };
-    if kind.needs_link() && !links {
-        return Err(fault(What::LinkMissing));
+    match resolved {
+        Ok(resolved) => Ok(resolved),
+        Err(Misplacement::Missing) if !kind.needs_link() => Ok(rendered),
+        Err(Misplacement::Missing) => Err(fault(What::LinkMissing)),
+        Err(Misplacement::Misplaced) => Err(fault(What::LinkMisplaced)),
     }
-    Ok(rendered)
 }
 
 /// Renders a tenant's own template.

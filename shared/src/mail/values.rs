@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use minijinja::{HtmlEscape, Value};
 use url::Url;
 
-use super::{Brand, Letter};
+use super::{Brand, Letter, link::StandIn};
 use crate::principal::Origin;
 
 /// The longest name that is repeated in a mail; more is a message of its own.
@@ -95,15 +95,34 @@ impl Values {
         self.0.get("link").map_or("", String::as_str)
     }
 
-    /// For templates that escape by themselves, or make plain text.
+    /// For our own templates, which escape by themselves, or make plain text.
     pub(super) fn plain(&self) -> Value {
         Value::from_pairs(self.0.iter().map(|(name, value)| (*name, value.clone())))
     }
 
+    /// For a tenant's own template of plain text.
+    pub(super) fn plain_without_link(&self, stand_in: &StandIn<'_>) -> Value {
+        Value::from_pairs(
+            self.without_link(stand_in)
+                .map(|(name, value)| (name, value.to_owned())),
+        )
+    }
+
     /// For a tenant's own HTML: escaped here, so that no template can forget to, or choose not to.
-    pub(super) fn escaped(&self) -> Value {
-        let escape = |value: &String| Value::from_safe_string(HtmlEscape(value).to_string());
-        Value::from_pairs(self.0.iter().map(|(name, value)| (*name, escape(value))))
+    pub(super) fn escaped_without_link(&self, stand_in: &StandIn<'_>) -> Value {
+        let escape = |value: &str| Value::from_safe_string(HtmlEscape(value).to_string());
+        Value::from_pairs(
+            self.without_link(stand_in)
+                .map(|(name, value)| (name, escape(value))),
+        )
+    }
+
+    fn without_link<'a>(
+        &'a self,
+        stand_in: &'a StandIn<'_>,
+    ) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let value = |name: &str, value: &'a String| if name == "link" { stand_in.word() } else { value };
+        self.0.iter().map(move |(name, of)| (*name, value(name, of)))
     }
 }
 

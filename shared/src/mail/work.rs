@@ -27,6 +27,7 @@ pub struct Claimed {
     pub attempts: i32,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    of_use: bool,
     sealed: Vec<u8>,
 }
 
@@ -40,7 +41,8 @@ impl Claimed {
     }
 }
 
-/// Claims the mail if it is due and nobody else holds it.
+/// Claims the mail if it is due and nobody else holds it. One whose token was used, has expired, or was followed by a newer
+/// one ends here instead: who clicked on it would only be told so.
 ///
 /// # Errors
 /// When the database does not answer; then nothing is claimed.
@@ -50,15 +52,30 @@ pub async fn claim(context: &Context, id: Uuid, lease: Duration) -> Result<Optio
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
     let claimed = Claimed::find_by_statement(raw_sql!(
         Postgres,
-        "UPDATE mails SET generation = generation + 1, lease_until = {lease_until}, sweep_at = {lease_until}
-         WHERE id = {id} AND state || '' = 'pending' AND (attempts = 0 OR next_attempt_at <= {soon})
-           AND (lease_until IS NULL OR lease_until < {now})
-         RETURNING id, kind, generation, attempts, created_at, sealed"
+        "WITH due AS (
+             SELECT m.id, m.token_hash IS NULL OR EXISTS (
+                        SELECT FROM one_time_tokens t
+                        WHERE t.hash = m.token_hash AND t.tenant_id = m.tenant_id AND t.expires_at > {now}) AS of_use
+             FROM mails m
+             WHERE m.id = {id} AND m.state || '' = 'pending' AND (m.attempts = 0 OR m.next_attempt_at <= {soon})
+               AND (m.lease_until IS NULL OR m.lease_until < {now})
+             FOR NO KEY UPDATE OF m)
+         UPDATE mails m SET
+             generation = m.generation + 1,
+             sweep_at = {lease_until},
+             lease_until = CASE WHEN due.of_use THEN {lease_until} END,
+             state = CASE WHEN due.of_use THEN 'pending' ELSE 'failed' END,
+             last_error = CASE WHEN due.of_use THEN m.last_error ELSE 'its token is of no use any more' END,
+             sealed = CASE WHEN due.of_use THEN m.sealed ELSE '' END,
+             next_attempt_at = CASE WHEN due.of_use THEN m.next_attempt_at END,
+             finished_at = CASE WHEN due.of_use THEN NULL ELSE {now} END
+         FROM due WHERE m.id = due.id
+         RETURNING m.id, m.kind, m.generation, m.attempts, m.created_at, m.sealed, due.of_use"
     ))
     .one(&tx)
     .await?;
     tx.commit().await?;
-    Ok(claimed)
+    Ok(claimed.filter(|claimed| claimed.of_use))
 }
 
 /// Writes down that the mail server has the mail, and forgets what it said.
@@ -102,6 +119,29 @@ pub async fn failed(
     ))
     .await?;
     tx.commit().await
+}
+
+#[derive(FromQueryResult)]
+struct Oldest {
+    next_attempt_at: DateTime<Utc>,
+}
+
+/// For how long the mail has been due that has been so longest, queued ones and those under way among them; nothing while
+/// none is.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn overdue(context: &Context) -> Result<Option<Duration>, DbErr> {
+    let now = context.clock.now();
+    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+    let oldest = Oldest::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT next_attempt_at FROM mails
+         WHERE state = 'pending' AND next_attempt_at <= {now} ORDER BY next_attempt_at LIMIT 1"
+    ))
+    .one(&tx)
+    .await?;
+    Ok(oldest.map(|oldest| (now - oldest.next_attempt_at).to_std().unwrap_or_default()))
 }
 
 #[derive(FromQueryResult)]

@@ -2,7 +2,7 @@
 
 mod transport;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use latchkey_shared::{
     context::Context,
@@ -17,8 +17,8 @@ use sea_orm::DbErr;
 pub use self::transport::TransportError;
 use self::transport::{SendError, Transport};
 
-/// No mail server may take longer.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
+/// Each wait of the schedule varies by this share.
+const JITTER: f64 = 0.2;
 
 /// Sends mails. Cheap to clone.
 #[derive(Clone)]
@@ -30,13 +30,12 @@ pub(crate) struct Mailer {
 
 impl Mailer {
     pub(crate) fn new(context: &Context) -> Result<Self, TransportError> {
-        let webhooks = &context.config.webhooks;
         Ok(Self {
             context: context.clone(),
             transport: Arc::new(Transport::new(&context.config)?),
             schedule: Arc::new(Schedule {
-                waits: webhooks.schedule.clone(),
-                jitter: webhooks.jitter,
+                waits: context.config.mail.schedule.clone(),
+                jitter: JITTER,
             }),
         })
     }
@@ -44,7 +43,13 @@ impl Mailer {
     /// Claims the mail, sends it and writes down what came of it; nothing at all, where it is not due or another
     /// worker's.
     pub(crate) async fn handle(&self, job: Job) {
-        let claimed = match work::claim(&self.context, job.0, crate::lease_for(TIMEOUT)).await {
+        let claimed = match work::claim(
+            &self.context,
+            job.0,
+            crate::lease_for(self.context.config.mail.timeout),
+        )
+        .await
+        {
             Ok(Some(claimed)) => claimed,
             Ok(None) => return,
             Err(error) => {
@@ -65,7 +70,7 @@ impl Mailer {
         let sending = self
             .transport
             .send(claimed.id, self.context.clock.now(), &message);
-        tokio::time::timeout(TIMEOUT, sending)
+        tokio::time::timeout(self.context.config.mail.timeout, sending)
             .await
             .unwrap_or(Err(SendError::Timeout))
     }
@@ -78,13 +83,14 @@ impl Mailer {
             histogram!("latchkey_mail_delay_seconds").record(waited);
             return work::succeeded(&self.context, claimed).await;
         };
-        counter!("latchkey_mail_attempts_total", "kind" => kind, "outcome" => "failed").increment(1);
         let share = f64::from(u32::from_ne_bytes(random::array(&*self.context.random))) / f64::from(u32::MAX);
         let number = claimed.attempts.saturating_add(1);
         let next = self
             .schedule
             .next(number, now, share, None)
             .filter(|_| error.may_pass());
+        let outcome = if next.is_some() { "failed" } else { "given_up" };
+        counter!("latchkey_mail_attempts_total", "kind" => kind, "outcome" => outcome).increment(1);
         tracing::warn!(mail = %claimed.id, %error, ?next, "a mail was not sent");
         work::failed(&self.context, claimed, &error.to_string(), next).await
     }

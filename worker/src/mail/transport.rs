@@ -1,6 +1,6 @@
 //! How a mail leaves: over SMTP, or into a directory.
 
-use std::{io, path::PathBuf, time::SystemTime};
+use std::{error::Error, io, path::PathBuf, time::SystemTime};
 
 use chrono::{DateTime, Utc};
 use latchkey_shared::{
@@ -14,7 +14,7 @@ use lettre::{
         Body, Mailbox, MultiPart, SinglePart,
         header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue},
     },
-    transport::smtp::{self, extension::ClientId},
+    transport::smtp::{self, PoolConfig, extension::ClientId},
 };
 
 /// Why no mail could ever be sent.
@@ -40,6 +40,9 @@ pub(super) enum SendError {
     /// The server takes too long.
     #[error("timeout")]
     Timeout,
+    /// The server knows no such mailbox.
+    #[error("the server answers {0}: there is no such mailbox")]
+    NoMailbox(u16),
     /// The server answers with a failure.
     #[error("the server answers {0}")]
     Refused(u16),
@@ -52,10 +55,10 @@ pub(super) enum SendError {
 }
 
 impl SendError {
-    /// Whether another attempt could end otherwise. Servers answer 5xx for a wrong password of ours as for an
-    /// unknown recipient, so that is no reason to give a mail up.
+    /// Whether another attempt could end otherwise. Servers answer 5xx for a wrong password of ours as well, so that by
+    /// itself is no reason to give a mail up; but those who send to mailboxes that are not there are taken for spammers.
     pub(super) const fn may_pass(&self) -> bool {
-        !matches!(self, Self::Recipient)
+        !matches!(self, Self::Recipient | Self::NoMailbox(_))
     }
 }
 
@@ -76,7 +79,10 @@ impl Transport {
             MailTransport::Smtp(url) => {
                 let mut builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose())
                     .map_err(|_| TransportError::Url)?
-                    .timeout(Some(super::TIMEOUT));
+                    .timeout(Some(config.mail.timeout))
+                    // One connection a mail: the pool would also keep those whose mail ran out of time, and the server's
+                    // late answer to that would be taken for its answer to the next.
+                    .pool_config(PoolConfig::new().max_size(0));
                 // Servers judge by this name; the container's own means nothing to them.
                 if let Some(host) = config.server.public_url.domain() {
                     builder = builder.hello_name(ClientId::Domain(host.to_owned()));
@@ -154,10 +160,20 @@ fn plain(text: &str) -> SinglePart {
 
 fn smtp_error(error: &smtp::Error) -> SendError {
     match error.status() {
+        Some(code) if error.is_permanent() && is_about_the_mailbox(error) => {
+            SendError::NoMailbox(u16::from(code))
+        }
         Some(code) => SendError::Refused(u16::from(code)),
         None if error.is_timeout() => SendError::Timeout,
         None => SendError::Connection,
     }
+}
+
+/// Whether the server gives an enhanced status code of the class of bad mailboxes (RFC 3463 section 3.2: 5.1.x).
+fn is_about_the_mailbox(error: &smtp::Error) -> bool {
+    error
+        .source()
+        .is_some_and(|words| words.to_string().starts_with("5.1."))
 }
 
 /// Whoever watches the directory sees whole mails only.

@@ -61,7 +61,9 @@ impl MailTemplatesApi {
 
     /// Send a kind of mail in one's own words
     ///
-    /// The template is tried first: a fault is answered with its line. Takes `settings:write`.
+    /// The template is tried first: a fault is answered with its line. `{{ link }}` stands only by itself, in HTML as the
+    /// whole `href` of an `<a>` or in text that is read, in plain text as a word of its own: anywhere else it could be sent to
+    /// somebody who did not get the mail. Takes `settings:write`.
     #[oai(path = "/:kind", method = "put", operation_id = "setMailTemplate")]
     async fn set(
         &self,
@@ -146,6 +148,8 @@ fn field(fault: &TemplateFault) -> FieldError {
         What::TooLarge => "template_too_large",
         What::Empty => "template_empty",
         What::LinkMissing => "link_missing",
+        What::LinkMisplaced => "link_misplaced",
+        What::ControlCharacter => "control_character",
     };
     let detail = match line {
         Some(line) => format!("Line {line}: {what}"),

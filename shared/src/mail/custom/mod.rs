@@ -212,10 +212,9 @@ const SAMPLE_ADDRESS: &str = "grace@example.com";
 /// As if someone did it from a documentation address (RFC 5737).
 fn sample_origin() -> Origin {
     Origin {
-        request_id: String::new(),
         address: Some([203, 0, 113, 9].into()),
         user_agent: Some("Firefox/1.0".to_owned()),
-        claim: None,
+        ..Origin::default()
     }
 }
 
