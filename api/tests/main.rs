@@ -44,6 +44,7 @@ mod support;
 mod tenancy;
 mod tenants;
 mod tokens;
+mod traces;
 mod users;
 mod walkthrough;
 mod webhooks;

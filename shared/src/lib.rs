@@ -5,7 +5,7 @@
 //!
 //! | layer | modules | what they are |
 //! |---|---|---|
-//! | 0 | [`cidr`] [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`version`] | pure values and rules |
+//! | 0 | [`cidr`] [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`trace`] [`version`] | pure values and rules |
 //! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`open_files`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] [`usage`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`partition`] [`retention`] [`webhook`] | what follows from a change |
@@ -58,6 +58,7 @@ pub mod signal;
 pub mod switch_off;
 pub mod telemetry;
 pub mod tenant;
+pub mod trace;
 pub mod usage;
 pub mod user;
 pub mod version;

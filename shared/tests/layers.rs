@@ -15,6 +15,7 @@ const LAYERS: &[&[&str]] = &[
         "secret",
         "page",
         "permission",
+        "trace",
         "version",
     ],
     &[

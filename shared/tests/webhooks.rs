@@ -13,6 +13,7 @@ use latchkey_shared::{
     permission::{Authorized, EventsPublish, Permission},
     postgres::CrossTenant,
     principal::{Actor, Origin, Principal, Subject},
+    trace::TraceContext,
     version::Version,
     webhook::{
         self, DeliveryFilter, Endpoint, EndpointPatch, EventFilter, HeaderFault, Headers, NewEndpoint,
@@ -55,6 +56,7 @@ fn proof<P: Permission>(context: &Context, tenant: TenantId) -> Authorized<P> {
         tenant,
         subject: Subject::User(UserId(context.uuid(now))),
         key: None,
+        session: None,
         permissions: [P::NAME].into_iter().collect(),
     };
     Authorized::prove(principal).unwrap()
@@ -389,8 +391,13 @@ async fn what_is_published_at_once_is_written_together_each_under_its_own_id() {
     create(context, tenant).await;
     let publisher = Publisher::new(context);
     let proof = proof(context, tenant);
-    let origin = Origin::default();
+    let trace = |number: usize| format!("00-{number:032x}-00f067aa0ba902b7-01");
     let publish = async |number: usize| {
+        // The first names none: zeroes are no trace.
+        let origin = Origin {
+            trace: TraceContext::parse(&trace(number)),
+            ..Origin::default()
+        };
         let payload = Map::from_iter([("number".to_owned(), json!(number))]);
         let event_type = ["order.placed", "order.paid", "order.sent"][number % 3];
         publisher
@@ -404,6 +411,7 @@ async fn what_is_published_at_once_is_written_together_each_under_its_own_id() {
             .await
             .unwrap();
         assert_eq!(event.payload["number"], json!(number));
+        assert_eq!(event.traceparent, (number > 0).then(|| trace(number)));
         assert_eq!(
             event.event_type,
             ["order.placed", "order.paid", "order.sent"][number % 3]

@@ -6,10 +6,11 @@ use latchkey_shared::{
     entity::DeliveryState,
     principal::Origin,
     queue::Lane,
+    trace::TraceContext,
     webhook::{self, EndpointPatch, Headers, NewEndpoint},
 };
-use latchkey_testing::Receiver;
-use serde_json::json;
+use latchkey_testing::{Answer, Receiver};
+use serde_json::{Map, json};
 
 use crate::world::World;
 
@@ -178,4 +179,33 @@ async fn s30_two_workers_make_one_call_however_often_a_job_is_queued() {
         world.count("SELECT count(*) FROM attempts").await,
         i64::try_from(EVENTS).unwrap()
     );
+}
+
+#[tokio::test]
+async fn a_call_goes_on_in_the_trace_of_the_request_that_caused_it_each_attempt_at_a_place_of_its_own() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    receiver.answer([Answer::status(500)]);
+    let worker = world.worker().await;
+    let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let origin = Origin {
+        trace: TraceContext::parse(given),
+        ..Origin::default()
+    };
+    world.publish_from(&origin, "order.placed", &Map::new()).await;
+
+    let first = receiver.next().await;
+    world.attempted(1).await;
+    world.advance(6);
+    let sent = [first, receiver.next().await].map(|got| got.header("traceparent").to_owned());
+    for traceparent in &sent {
+        assert_eq!(traceparent[..36], given[..36], "another trace");
+        assert_eq!(traceparent[52..], given[52..], "other flags");
+        assert_ne!(traceparent, given);
+    }
+    assert_ne!(sent[0], sent[1]);
+    let delivery = world.attempted(2).await;
+    let [first, second] = world.attempts(delivery.id).await.try_into().unwrap();
+    assert_eq!([first.traceparent, second.traceparent], sent.map(Some));
+    worker.stop().await;
 }

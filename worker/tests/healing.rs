@@ -85,6 +85,7 @@ async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_no
             error_class: Some(ErrorClass::Timeout),
             error_detail: None,
             address: None,
+            traceparent: None,
             response_headers: Value::Object(serde_json::Map::new()),
             response_body: None,
         },

@@ -56,6 +56,7 @@ impl World {
             tenant: self.tenant,
             subject: Subject::User(UserId(self.context().uuid(self.context().clock.now()))),
             key: None,
+            session: None,
             permissions: [P::NAME].into_iter().collect(),
         };
         Authorized::prove(principal).unwrap()
@@ -88,8 +89,18 @@ impl World {
     }
 
     async fn publish_object(&self, event_type: &str, payload: &Map<String, Value>) -> EventId {
+        self.publish_from(&Origin::default(), event_type, payload).await
+    }
+
+    /// As a request that came from there.
+    pub(crate) async fn publish_from(
+        &self,
+        origin: &Origin,
+        event_type: &str,
+        payload: &Map<String, Value>,
+    ) -> EventId {
         Publisher::new(self.context())
-            .publish(&self.proof(), &Origin::default(), event_type, payload)
+            .publish(&self.proof(), origin, event_type, payload)
             .await
             .unwrap()
     }

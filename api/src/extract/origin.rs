@@ -3,7 +3,7 @@
 use std::{net::IpAddr, ops::Deref};
 
 use ipnet::IpNet;
-use latchkey_shared::principal::Origin;
+use latchkey_shared::{principal::Origin, trace::TraceContext};
 use poem::{Addr, FromRequest, Request, RequestBody, Result, http::header, web::RemoteAddr};
 
 /// Set by the outermost middleware, once a request.
@@ -38,9 +38,19 @@ impl ClientOrigin {
             address: peer(request.remote_addr())
                 .map(|peer| client_address(peer, &forwarded_for(request), trusted)),
             user_agent: user_agent.map(|text| text.chars().take(256).collect()),
+            trace: trace(request),
             claim: None,
         })
     }
+}
+
+/// Of two there is no telling which is meant.
+fn trace(request: &Request) -> Option<TraceContext> {
+    let mut values = request.headers().get_all("traceparent").iter();
+    let (only, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    TraceContext::parse(only.to_str().ok()?.trim())
 }
 
 fn peer(address: &RemoteAddr) -> Option<IpAddr> {

@@ -29,17 +29,20 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let method = method_of(&request);
     let target = request.original_uri().clone();
     let allowed = request.data::<AllowedMethods>().cloned();
+    let mut trace = None;
     if let Some(auth) = request.data::<Auth>() {
         let origin = ClientOrigin::of(
             &request,
             request_id.clone(),
             &auth.context.config.server.trusted_proxies,
         );
+        trace = origin.trace;
         request.set_data(origin);
     }
     let note = LimitNote::default();
     request.set_data(note.clone());
-    let span = tracing::info_span!("request", %request_id, method);
+    let trace_id = trace.map(|trace| trace.trace_id());
+    let span = tracing::info_span!("request", %request_id, method, trace_id);
     let called = async {
         if has_nul(&request) {
             let failure = Failure::new(

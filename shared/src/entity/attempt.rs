@@ -37,6 +37,8 @@ pub struct Model {
     pub error_detail: Option<String>,
     /// The address that was called.
     pub address: Option<String>,
+    /// The `traceparent` that the call bore.
+    pub traceparent: Option<String>,
     /// Of the response.
     pub response_headers: Json,
     /// Its first 16 KiB.

@@ -25,6 +25,8 @@ pub struct Model {
     pub erase: bool,
     /// That has been done: there is nothing left to send.
     pub erased: bool,
+    /// The trace of the request that caused it, as that named it.
+    pub traceparent: Option<String>,
     /// When it was made.
     pub created_at: DateTimeUtc,
 }

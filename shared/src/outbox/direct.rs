@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, raw_sql};
 
-use super::{Payload, prepare};
+use super::{Payload, Prepared, prepare};
 use crate::{
     context::Change,
     error::Internal,
@@ -22,15 +22,20 @@ pub(crate) async fn emit_to<P: Payload>(
 ) -> Result<DeliveryId, Internal> {
     change.count(Counter::Events, 1);
     let (tenant, now, name) = (change.tenant, change.now, P::TYPE.as_str());
-    let (event, body) = prepare(change, name, data)?;
+    let Prepared {
+        id: event,
+        body,
+        trace,
+    } = prepare(change, name, data)?;
+    let traceparent = trace.map(|trace| trace.to_string());
     let delivery = DeliveryId(change.context.uuid(now));
     let sweep_at = now + change.context.config.worker.queue_grace;
     change
         .tx
         .execute_raw(raw_sql!(
             Postgres,
-            "INSERT INTO events (id, tenant_id, type, body, created_at)
-             VALUES ({event}, {tenant}, {name}, {body}, {now})"
+            "INSERT INTO events (id, tenant_id, type, body, traceparent, created_at)
+             VALUES ({event}, {tenant}, {name}, {body}, {traceparent}, {now})"
         ))
         .await?;
     change

@@ -36,6 +36,7 @@ use crate::{
     error::Internal,
     id::{EventId, TenantId, UserId},
     queue::Lane,
+    trace::TraceContext,
     usage::Counter,
 };
 
@@ -71,9 +72,10 @@ pub async fn emit<P: Payload>(
 ) -> Result<EventId, Internal> {
     count(change, P::TYPE, 1);
     let name = P::TYPE.as_str();
-    let (event, body) = prepare(change, name, data)?;
-    write_each(change, name, About::One(about), vec![(event, body)]).await?;
-    Ok(event)
+    let event = prepare(change, name, data)?;
+    let id = event.id;
+    write_each(change, name, About::One(about), vec![event]).await?;
+    Ok(id)
 }
 
 /// As [`emit`], of many events of one type about one user, in one statement.
@@ -105,18 +107,27 @@ pub async fn emit_about_each<P: Payload>(
     write_each(change, name, About::Each(users), events).await
 }
 
-/// Writes events of a type of the tenant's own, as [`emit_each`] does; their ids, in the order of their data.
+/// Writes events of a type of the tenant's own, each caused in a trace of its own, as [`emit_each`] does; their ids, in the
+/// order of their data.
 ///
 /// # Errors
 /// As [`emit`].
 pub async fn emit_own(
     change: &mut Change<'_>,
     event_type: &OwnEventType,
-    data: &[impl Serialize],
+    data: Vec<(impl Serialize, Option<TraceContext>)>,
 ) -> Result<Vec<EventId>, Internal> {
     let name = event_type.as_str();
-    let events = prepare_each(change, name, data)?;
-    let ids = events.iter().map(|(id, _)| *id).collect();
+    let events = data
+        .into_iter()
+        .map(|(data, trace)| {
+            Ok(Prepared {
+                trace,
+                ..prepare(change, name, &data)?
+            })
+        })
+        .collect::<Result<Vec<_>, Internal>>()?;
+    let ids = events.iter().map(|event| event.id).collect();
     write_each(change, name, About::One(None), events).await?;
     Ok(ids)
 }
@@ -130,27 +141,33 @@ fn count(change: &mut Change<'_>, event_type: EventType, times: usize) {
     }
 }
 
-/// The event's id and the text that receivers get.
-fn prepare(
-    change: &Change<'_>,
-    name: &str,
-    data: &impl Serialize,
-) -> Result<(EventId, String), serde_json::Error> {
+/// An event that is to be written.
+struct Prepared {
+    id: EventId,
+    /// The text that receivers get.
+    body: String,
+    trace: Option<TraceContext>,
+}
+
+fn prepare(change: &Change<'_>, name: &str, data: &impl Serialize) -> Result<Prepared, serde_json::Error> {
     let body = Body {
         event_type: name,
         timestamp: timestamp(change.now),
         tenant_id: change.tenant,
         data,
     };
-    let id = EventId(change.context.uuid(change.now));
-    Ok((id, serde_json::to_string(&body)?))
+    Ok(Prepared {
+        id: EventId(change.context.uuid(change.now)),
+        body: serde_json::to_string(&body)?,
+        trace: change.origin.trace,
+    })
 }
 
 fn prepare_each(
     change: &Change<'_>,
     name: &str,
     data: impl IntoIterator<Item = impl Serialize>,
-) -> Result<Vec<(EventId, String)>, serde_json::Error> {
+) -> Result<Vec<Prepared>, serde_json::Error> {
     data.into_iter()
         .map(|data| prepare(change, name, &data))
         .collect()
@@ -173,7 +190,7 @@ async fn write_each(
     change: &mut Change<'_>,
     name: &str,
     about: About,
-    events: Vec<(EventId, String)>,
+    events: Vec<Prepared>,
 ) -> Result<(), Internal> {
     change.count(Counter::Events, events.len());
     let many = i64::try_from(events.len()).map_err(Internal::fault)?;
@@ -183,7 +200,12 @@ async fn write_each(
         About::One(user) => (user, Vec::new()),
         About::Each(users) => (None, users),
     };
-    let (ids, bodies): (Vec<Uuid>, Vec<String>) = events.into_iter().map(|(id, body)| (id.0, body)).unzip();
+    let (mut ids, mut bodies, mut traces) = (Vec::new(), Vec::new(), Vec::new());
+    for Prepared { id, body, trace } in events {
+        ids.push(id.0);
+        bodies.push(body);
+        traces.push(trace.map(|trace| trace.to_string()).unwrap_or_default());
+    }
     // The job is about to be queued; until then the sweep has nothing to do with it.
     let sweep_at = now + change.context.config.worker.queue_grace;
     let deliveries = Written::find_by_statement(raw_sql!(
@@ -195,9 +217,9 @@ async fn write_each(
              WHERE p.tenant_id = {tenant} AND p.enabled
                AND (cardinality(p.event_types) = 0 OR p.event_types && {asked}::text[])),
          written AS (
-             INSERT INTO events (id, tenant_id, type, body, user_id, created_at)
-             SELECT id, {tenant}, {name}, body, coalesce(about, {user}), {now}
-             FROM unnest({ids}::uuid[], {bodies}::text[], {users}::uuid[]) AS e (id, body, about)
+             INSERT INTO events (id, tenant_id, type, body, user_id, traceparent, created_at)
+             SELECT id, {tenant}, {name}, body, coalesce(about, {user}), nullif(trace, ''), {now}
+             FROM unnest({ids}::uuid[], {bodies}::text[], {users}::uuid[], {traces}::text[]) AS e (id, body, about, trace)
              RETURNING id),
          spread_later AS (
              INSERT INTO fanouts (id, tenant_id, event_ids, event_type, endpoint_ids, created_at, touched_at)

@@ -158,6 +158,8 @@ pub struct Event {
     pub payload: Map<String, Value>,
     /// What it held is gone.
     pub payload_erased: bool,
+    /// The trace of the request that caused it, as that named it.
+    pub traceparent: Option<String>,
     /// When it happened.
     pub created_at: DateTime<Utc>,
 }
@@ -172,6 +174,7 @@ impl From<event::Model> for Event {
             user_id: _,
             erase: _,
             erased,
+            traceparent,
             created_at,
         } = row;
         // Nothing but `outbox` writes bodies, and it writes an object with an object in it.
@@ -187,6 +190,7 @@ impl From<event::Model> for Event {
             event_type,
             payload,
             payload_erased: erased,
+            traceparent,
             created_at,
         }
     }
@@ -309,6 +313,8 @@ pub struct Attempt {
     pub error_detail: Option<String>,
     /// The address that was called, with its port.
     pub address: Option<String>,
+    /// The `traceparent` that the call bore.
+    pub traceparent: Option<String>,
     /// Of the response; an object of strings.
     pub response_headers: Value,
     /// Its first 16 KiB.
@@ -330,6 +336,7 @@ impl From<attempt::Model> for Attempt {
             error_class,
             error_detail,
             address,
+            traceparent,
             response_headers,
             response_body,
         } = row;
@@ -344,6 +351,7 @@ impl From<attempt::Model> for Attempt {
             error_class,
             error_detail,
             address,
+            traceparent,
             response_headers,
             response_body,
         }

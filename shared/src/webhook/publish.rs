@@ -26,6 +26,7 @@ use crate::{
     outbox::{self, OwnEventType},
     permission::{Authorized, EventsPublish},
     principal::{Actor, Claim, Origin},
+    trace::TraceContext,
 };
 
 /// The largest payload of an event, in bytes of JSON.
@@ -40,8 +41,12 @@ const IDLE: Duration = Duration::from_mins(1);
 struct Publication {
     event_type: OwnEventType,
     payload: Box<RawValue>,
+    trace: Option<TraceContext>,
     claim: Option<Claim>,
 }
+
+/// What an event says, and the trace that it was caused in.
+type Caused = (Box<RawValue>, Option<TraceContext>);
 
 /// Why one was not. Many may hear of one failure.
 type Written = Result<EventId, Arc<Internal>>;
@@ -84,6 +89,7 @@ impl Publisher {
         let publication = Publication {
             event_type,
             payload,
+            trace: origin.trace,
             claim: origin.claim,
         };
         let tenant = caller.principal().tenant;
@@ -120,21 +126,25 @@ async fn write(
     let mut change = context.change(tenant, Actor::System, &origin).await?;
     let claims: Vec<_> = batch.iter().filter_map(|one| one.claim.as_ref()).collect();
     let used = use_claims(&change.tx, &claims).await?;
-    let mut types: HashMap<OwnEventType, Vec<(usize, Box<RawValue>)>> = HashMap::new();
+    let mut types: HashMap<OwnEventType, Vec<(usize, Caused)>> = HashMap::new();
     let mut written = vec![None; batch.len()];
     for (place, publication) in batch.into_iter().enumerate() {
         let Publication {
             event_type,
             payload,
+            trace,
             claim,
         } = publication;
         if claim.is_none_or(|claim| used.contains(&claim.id)) {
-            types.entry(event_type).or_default().push((place, payload));
+            types
+                .entry(event_type)
+                .or_default()
+                .push((place, (payload, trace)));
         }
     }
     for (event_type, publications) in types {
         let (places, payloads): (Vec<_>, Vec<_>) = publications.into_iter().unzip();
-        let events = outbox::emit_own(&mut change, &event_type, &payloads).await?;
+        let events = outbox::emit_own(&mut change, &event_type, payloads).await?;
         for (place, event) in places.into_iter().zip(events) {
             written[place] = Some(event);
         }

@@ -30,6 +30,7 @@ use crate::{
     error::Internal,
     id::{self, DeliveryId, EndpointId, EventId, TenantId},
     postgres::{CrossTenant, Tx},
+    trace::TraceContext,
 };
 
 /// The word in `attempts.outcome` for a call that the endpoint took.
@@ -58,8 +59,8 @@ pub struct Claimed {
     pub lease_until: DateTime<Utc>,
     /// The event.
     pub event_id: EventId,
-    /// The very text to sign and send.
-    pub body: String,
+    /// The very text to sign and send, and then the trace that its event was caused in, or nothing.
+    sent: Vec<String>,
     /// The endpoint.
     pub endpoint_id: EndpointId,
     /// Where it is.
@@ -81,6 +82,18 @@ pub struct Claimed {
 }
 
 impl Claimed {
+    /// The very text to sign and send.
+    #[must_use]
+    pub fn body(&self) -> &str {
+        self.sent.first().map_or("", String::as_str)
+    }
+
+    /// The trace that its event was caused in.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        TraceContext::parse(self.sent.get(1)?)
+    }
+
     /// How often the endpoint is called at most.
     #[must_use]
     pub fn rate(&self) -> Option<Rate> {
@@ -138,8 +151,8 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
          RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.earlier_attempts, d.created_at,
                    d.sweep_at AS lease_until, d.event_id,
                    coalesce((
-                       SELECT e.body FROM events e
-                       WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), '') AS body,
+                       SELECT ARRAY[e.body, coalesce(e.traceparent, '')] FROM events e
+                       WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), ARRAY[]::text[]) AS sent,
                    d.endpoint_id, p.url, t.webhook_cidrs AS allowed_cidrs, p.failing_since, p.updated_at, p.public_key IS NOT NULL AS asymmetric, p.enabled, p.rate_limit, p.rate_window_seconds,
                    p.sealed_secret, p.sealed_headers, ARRAY(
                        SELECT f.sealed_secret FROM webhook_former_secrets f
@@ -150,7 +163,7 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
     .await?;
     tx.commit().await?;
     // An event goes with its deliveries, never before them; should one be missing all the same, nothing is sent.
-    let whole = |claimed: &Claimed| claimed.enabled && !claimed.body.is_empty();
+    let whole = |claimed: &Claimed| claimed.enabled && !claimed.body().is_empty();
     Ok(claimed.into_iter().filter(whole).collect())
 }
 
@@ -197,6 +210,8 @@ pub struct Observed {
     pub error_detail: Option<String>,
     /// The address that was called, with its port.
     pub address: Option<String>,
+    /// The `traceparent` that the call bore.
+    pub traceparent: Option<String>,
     /// Of the response; an object of strings.
     pub response_headers: Value,
     /// As much of the body as is kept.
@@ -241,7 +256,7 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Inte
              SELECT * FROM json_to_recordset({calls}::json) AS c (
                  id uuid, delivery_id uuid, tenant_id uuid, generation integer, number integer, state text,
                  next_at timestamptz, started_at timestamptz, duration_ms integer, outcome text, status smallint,
-                 error_class text, error_detail text, address text, response_headers jsonb, response_body text)),
+                 error_class text, error_detail text, address text, traceparent text, response_headers jsonb, response_body text)),
          held AS (
              SELECT id, endpoint_id FROM deliveries WHERE id = ANY({ids}) AND id BETWEEN {first} AND {last}
              ORDER BY id FOR NO KEY UPDATE),
@@ -257,9 +272,9 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Inte
              WHERE d.id = ANY(ARRAY(SELECT id FROM held)) AND d.id BETWEEN {first} AND {last} AND d.id = c.delivery_id
                AND d.generation = c.generation AND d.state || '' = 'pending')
          INSERT INTO attempts (id, tenant_id, delivery_id, endpoint_id, number, started_at, duration_ms, outcome, status,
-                               error_class, error_detail, address, response_headers, response_body)
+                               error_class, error_detail, address, traceparent, response_headers, response_body)
          SELECT c.id, c.tenant_id, c.delivery_id, held.endpoint_id, c.number, c.started_at, c.duration_ms, c.outcome, c.status,
-                c.error_class, c.error_detail, c.address, c.response_headers, c.response_body
+                c.error_class, c.error_detail, c.address, c.traceparent, c.response_headers, c.response_body
          FROM calls c JOIN held ON held.id = c.delivery_id"
     ))
     .await?;
@@ -284,6 +299,7 @@ struct Call<'a> {
     error_class: Option<ErrorClass>,
     error_detail: Option<&'a str>,
     address: Option<&'a str>,
+    traceparent: Option<&'a str>,
     response_headers: &'a Value,
     response_body: Option<&'a str>,
 }
@@ -305,6 +321,7 @@ impl<'a> Call<'a> {
             error_class,
             error_detail,
             address,
+            traceparent,
             response_headers,
             response_body,
         } = observed;
@@ -327,6 +344,7 @@ impl<'a> Call<'a> {
             error_class: *error_class,
             error_detail: error_detail.as_deref(),
             address: address.as_deref(),
+            traceparent: traceparent.as_deref(),
             response_headers,
             response_body: response_body.as_deref(),
         }

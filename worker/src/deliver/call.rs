@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use latchkey_shared::{
     config::KeyRing,
     entity::ErrorClass,
+    trace::TraceContext,
     webhook::{retry, signature, work::Claimed, work::Observed},
 };
 use reqwest::{
@@ -51,8 +52,15 @@ struct Failure {
     detail: String,
 }
 
-/// Calls the endpoint. The client's own timeout bounds it.
-pub(super) async fn call(callers: &Callers, ring: &KeyRing, claimed: &Claimed, now: DateTime<Utc>) -> Called {
+/// Calls the endpoint, in that place of a trace. The client's own timeout bounds it.
+pub(super) async fn call(
+    callers: &Callers,
+    ring: &KeyRing,
+    claimed: &Claimed,
+    trace: Option<TraceContext>,
+    now: DateTime<Utc>,
+) -> Called {
+    let traceparent = trace.map(|trace| trace.to_string());
     let began = Instant::now();
     let mut observed = Observed {
         started_at: now,
@@ -61,11 +69,12 @@ pub(super) async fn call(callers: &Callers, ring: &KeyRing, claimed: &Claimed, n
         error_class: None,
         error_detail: None,
         address: None,
+        traceparent: traceparent.clone(),
         response_headers: Value::Object(Map::new()),
         response_body: None,
     };
     let mut retry_after = None;
-    match send(callers, ring, claimed, now).await {
+    match send(callers, ring, claimed, traceparent, now).await {
         Ok(response) => {
             let status = response.status();
             observed.status = Some(status.as_u16());
@@ -91,12 +100,13 @@ async fn send(
     callers: &Callers,
     ring: &KeyRing,
     claimed: &Claimed,
+    traceparent: Option<String>,
     now: DateTime<Utc>,
 ) -> Result<Response, Failure> {
     let caller = callers
         .of(&claimed.allowed_cidrs)
         .map_err(|error| unusable(&error))?;
-    let request = request(&caller, ring, claimed, now)?;
+    let request = request(&caller, ring, claimed, traceparent, now)?;
     caller.client.execute(request).await.map_err(failure)
 }
 
@@ -112,6 +122,7 @@ fn request(
     caller: &Caller,
     ring: &KeyRing,
     claimed: &Claimed,
+    traceparent: Option<String>,
     now: DateTime<Utc>,
 ) -> Result<Request, Failure> {
     // A data key that is missing is the operator's to bring back; until then it is a failed attempt like others.
@@ -129,13 +140,14 @@ fn request(
         }
     }
     let (id, timestamp) = (claimed.event_id.to_string(), now.timestamp());
-    let signature = signature::sign(&secrets, claimed.asymmetric, &id, timestamp, &claimed.body);
-    let timestamp = timestamp.to_string();
-    for (name, value) in [
+    let signature = signature::sign(&secrets, claimed.asymmetric, &id, timestamp, claimed.body());
+    let mut ours = vec![
         ("webhook-id", id),
-        ("webhook-timestamp", timestamp),
+        ("webhook-timestamp", timestamp.to_string()),
         ("webhook-signature", signature),
-    ] {
+    ];
+    ours.extend(traceparent.map(|value| ("traceparent", value)));
+    for (name, value) in ours {
         let value = HeaderValue::try_from(value).map_err(|error| unusable(&error))?;
         headers.insert(HeaderName::from_static(name), value);
     }
@@ -144,7 +156,7 @@ fn request(
         .client
         .post(url)
         .headers(headers)
-        .body(claimed.body.clone())
+        .body(claimed.body().to_owned())
         .build()
         .map_err(failure)
 }

@@ -154,7 +154,8 @@ impl Deliverer {
         let in_flight = gauge!("latchkey_deliveries_in_flight");
         in_flight.increment(1.0);
         let ring = &self.context.config.secrets.data_keys;
-        let called = call(&self.callers, ring, claimed, self.context.clock.now()).await;
+        let trace = claimed.trace().map(|trace| trace.child(&*self.context.random));
+        let called = call(&self.callers, ring, claimed, trace, self.context.clock.now()).await;
         in_flight.decrement(1.0);
 
         let outcome = if called.succeeded() { "succeeded" } else { "failed" };

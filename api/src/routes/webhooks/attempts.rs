@@ -155,6 +155,10 @@ pub(super) struct AttemptView {
     /// The address that was called, with its port.
     #[oai(skip_serializing_if_is_none = false)]
     address: Option<String>,
+    /// The `traceparent` (W3C Trace Context) that the call bore: in the trace of the request that caused the event, if
+    /// that bore one, and with an id of its own.
+    #[oai(skip_serializing_if_is_none = false)]
+    traceparent: Option<String>,
     /// Of the response.
     response_headers: Any<Value>,
     /// The first 16 KiB of the response.
@@ -175,6 +179,7 @@ impl From<Attempt> for AttemptView {
             error_class,
             error_detail,
             address,
+            traceparent,
             response_headers,
             response_body,
         } = attempt;
@@ -193,6 +198,7 @@ impl From<Attempt> for AttemptView {
             error_class: error_class.map(Into::into),
             error_detail,
             address,
+            traceparent,
             response_headers: Any(response_headers),
             response_body,
         }

@@ -292,6 +292,9 @@ pub(super) struct EventView {
     payload: JsonObject,
     /// What it held is gone, and it is not sent again.
     payload_erased: bool,
+    /// The `traceparent` (W3C Trace Context) of the request that caused it, if it bore one.
+    #[oai(skip_serializing_if_is_none = false)]
+    traceparent: Option<String>,
     created_at: Timestamp,
 }
 
@@ -302,6 +305,7 @@ impl From<Event> for EventView {
             event_type,
             payload,
             payload_erased,
+            traceparent,
             created_at,
         } = event;
         Self {
@@ -309,6 +313,7 @@ impl From<Event> for EventView {
             event_type,
             payload: JsonObject(payload),
             payload_erased,
+            traceparent,
             created_at: created_at.into(),
         }
     }
