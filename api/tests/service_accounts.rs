@@ -152,6 +152,25 @@ async fn s27_nobody_gives_a_machine_what_they_do_not_hold() {
     patch_as(&api, &ada, &strong, json!({ "role_ids": [writer, reader] }))
         .await
         .expect(200);
+    // Nor is it turned off or on, stripped or deleted by who could not have made it.
+    for off in ["active", "disabled"] {
+        let other = if off == "active" { "disabled" } else { "active" };
+        patch_as(&api, &owner, &strong, json!({ "status": off }))
+            .await
+            .expect(200);
+        patch_as(&api, &ada, &strong, json!({ "status": other }))
+            .await
+            .refused(403, "escalation");
+    }
+    patch_as(&api, &ada, &strong, json!({ "role_ids": [reader] }))
+        .await
+        .refused(403, "escalation");
+    delete_as(&api, &ada, &strong).await.refused(403, "escalation");
+    patch_as(&api, &ada, &strong, json!({ "name": "Strong" }))
+        .await
+        .expect(200);
+    let weak = format!("{path}/{}", text(&account, "id"));
+    delete_as(&api, &ada, &weak).await.expect(204);
     create(owner.clone(), json!([owners]))
         .await
         .refused(403, "escalation");

@@ -35,6 +35,9 @@ mod m20261127_000030_due_by_lane;
 mod m20261127_000031_webhook_ranges;
 mod m20261127_000032_proven_addresses;
 mod m20261127_000033_invitations_by_keys;
+mod m20261127_000034_traces;
+mod m20261127_000035_mails_end;
+mod m20261127_000036_asked_addresses;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -77,6 +80,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000031_webhook_ranges::Migration),
             Box::new(m20261127_000032_proven_addresses::Migration),
             Box::new(m20261127_000033_invitations_by_keys::Migration),
+            Box::new(m20261127_000034_traces::Migration),
+            Box::new(m20261127_000035_mails_end::Migration),
+            Box::new(m20261127_000036_asked_addresses::Migration),
         ]
     }
 }

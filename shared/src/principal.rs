@@ -5,7 +5,10 @@ use std::{net::IpAddr, sync::Arc};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::id::{ApiKeyId, ServiceAccountId, SessionId, TenantId, UserId};
+use crate::{
+    id::{ApiKeyId, ServiceAccountId, SessionId, TenantId, UserId},
+    trace::TraceContext,
+};
 
 /// Whoever acts, proven by a credential that was checked on this very request: what operations that take a permission
 /// know of their caller.
@@ -17,6 +20,8 @@ pub struct Principal {
     pub subject: Subject,
     /// The API key that the caller came by; none for a session.
     pub key: Option<ApiKeyId>,
+    /// The session that the caller came by; none for a key.
+    pub session: Option<SessionId>,
     /// What the caller may do: of a key, its scopes as far as its owner holds them now.
     pub permissions: Permissions,
 }
@@ -55,6 +60,7 @@ impl From<UserSession> for Principal {
             tenant: session.tenant,
             subject: Subject::User(session.user),
             key: None,
+            session: Some(session.session),
             permissions: session.permissions,
         }
     }
@@ -95,6 +101,8 @@ pub struct Origin {
     pub address: Option<IpAddr>,
     /// The `User-Agent` header, cut to 256 characters.
     pub user_agent: Option<String>,
+    /// The trace that its client says it belongs to.
+    pub trace: Option<TraceContext>,
     /// The claim under which the request may be carried out once, where its client named a key.
     pub claim: Option<Claim>,
 }

@@ -4,6 +4,7 @@ mod batch;
 mod everywhere;
 mod lifecycle;
 mod limits;
+mod outliving;
 mod reports;
 mod rotation;
 mod scopes;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use latchkey_shared::administration::BATCH;
 use latchkey_testing::TestBed;
 use reqwest::{Method, header};
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -330,6 +331,36 @@ async fn many_imports_of_the_same_users_at_once_make_each_of_them_once() {
             .await,
         50
     );
+}
+
+#[tokio::test]
+async fn imports_that_wait_for_one_another_hold_up_nobody_else() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (tenant, owner) = api.tenant(&admin, "acme").await;
+    let db = Database::connect(&bed.owner_url).await.unwrap();
+    let turn = db.begin().await.unwrap();
+    turn.execute_unprepared(&format!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('import ' || '{tenant}', 0))"
+    ))
+    .await
+    .unwrap();
+    let lines = [json!({ "email": "ada@example.com" })];
+    // Many more than the process has connections.
+    let imports = (0..40).map(|_| import(&api, &owner, &lines));
+    let (imported, ()) = tokio::join!(futures::future::join_all(imports), async {
+        api.until_waiting(2).await;
+        for _ in 0..3 {
+            api.login("acme", "owner@acme.test").await;
+        }
+        turn.rollback().await.unwrap();
+    });
+    let created: u64 = imported
+        .iter()
+        .map(|(_, summary)| summary["created"].as_u64().unwrap())
+        .sum();
+    assert_eq!(created, 1);
 }
 
 #[tokio::test]

@@ -394,6 +394,7 @@ async fn s27_nobody_makes_or_takes_over_who_may_do_more() {
             (Method::POST, format!("/v1/users/{id}/disable"), None),
             (Method::POST, format!("/v1/users/{id}/enable"), None),
             (Method::POST, format!("/v1/users/{id}/password-reset"), None),
+            (Method::POST, format!("/v1/users/{id}/unlock"), None),
             (Method::DELETE, format!("/v1/users/{id}/sessions"), None),
         ]
     };
@@ -426,6 +427,63 @@ async fn s27_nobody_makes_or_takes_over_who_may_do_more() {
     .await;
     let fresh = Api::start_another(&bed).await;
     fresh.get_as(&nobody, "/v1/users").await.refused(403, "forbidden");
+}
+
+#[tokio::test]
+async fn s27_an_address_that_an_administrator_asked_for_is_void_once_they_could_not_ask_for_it() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let platform = api.admin().await;
+    let (tenant, owner) = api.tenant(&platform, "acme").await;
+    let (owns, administers) = (
+        role(&api, tenant, "owner").await,
+        role(&api, tenant, "admin").await,
+    );
+    let eve = made(&api, &owner, "eve@acme.test", &[&administers]).await;
+    let as_eve = token(&api, "acme", "eve@acme.test").await;
+    let body = json!({ "name": "Sync", "environment": "live", "scopes": ["users:write", "users:read"] });
+    let key = api.post_as(&as_eve, "/v1/api-keys", body).await.expect(201);
+    let (key, key_id) = (text(&key, "key"), text(&key["api_key"], "id"));
+
+    let cases = [
+        ("nothing", &as_eve),
+        ("promoted", &as_eve),
+        ("revoked", &key),
+        ("barred", &as_eve),
+    ];
+    for (way, by) in cases {
+        let user = made(&api, &owner, &format!("{way}@acme.test"), &[]).await;
+        let elsewhere = format!("{way}@evil.test");
+        let body = json!({ "email": elsewhere });
+        ask(&api, by, Method::PATCH, &format!("/v1/users/{user}"), Some(&body))
+            .await
+            .expect(200);
+        let proof = json!({ "token": api.mailed_token(&elsewhere).await });
+        match way {
+            "promoted" => {
+                let roles = format!("/v1/users/{user}/roles");
+                let owner_role = json!({ "role_id": owns });
+                api.post_as(&owner, &roles, owner_role).await.expect(204);
+            }
+            "revoked" => {
+                let key = format!("/v1/api-keys/{key_id}");
+                ask(&api, &owner, Method::DELETE, &key, None).await.expect(204);
+            }
+            "barred" => {
+                let barred = format!("/v1/users/{eve}/disable");
+                api.post_as(&owner, &barred, json!({})).await.expect(204);
+            }
+            _ => {}
+        }
+        let verify = Api::send(api.request(Method::POST, "/v1/auth/email/verify").json(&proof)).await;
+        if way == "nothing" {
+            verify.expect(200);
+        } else {
+            verify.refused(400, "invalid_token");
+        }
+        let moved = format!("SELECT count(*) FROM users WHERE email = '{elsewhere}'");
+        assert_eq!(api.scalar(&moved).await, i64::from(way == "nothing"), "{way}");
+    }
 }
 
 #[tokio::test]

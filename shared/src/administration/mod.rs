@@ -7,9 +7,12 @@
 //! the rule that nobody grants what they do not hold holds here too (see `guard.rs`), and nobody does to themselves what
 //! only a password lets one do.
 //!
+//! What costs everybody something, mails and hashes, costs their tenant's share of the limits (see `budget.rs`).
+//!
 //! What must never happen: an administrator who becomes an owner by way of a mail; a tenant without an owner; a
 //! disabled or deleted user with a session; a hash, a secret or another tenant's user in an answer.
 
+mod budget;
 mod details;
 mod error;
 mod export;
@@ -27,5 +30,5 @@ pub use self::{
     import::{BATCH, Candidate, Fault, Imported, import_batch},
     service::{CreateUser, UserPatch, create, update},
     sessions::{end_session, end_sessions, list_sessions},
-    standing::{delete, disable, enable, require_new_password},
+    standing::{delete, disable, enable, require_new_password, unlock},
 };

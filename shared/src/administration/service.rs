@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ManagedUser, UserError, details, guard, store};
+use super::{ManagedUser, UserError, budget, details, guard, store};
 use crate::{
     audit::{self, Record},
     auth::{self, Auth},
@@ -67,6 +67,16 @@ pub async fn create(
     let by = caller.principal();
     let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
     let has_password = password.is_some();
+    // Before anything is hashed: as often as one likes, it would keep everybody's sign-ins waiting.
+    if is_taken(auth, &tenant, &email).await? {
+        return Err(UserError::EmailTaken);
+    }
+    if has_password {
+        budget::hash(auth, &tenant).await?;
+    }
+    if !has_password || (!email_verified && must_be_verified(&tenant)) {
+        budget::mail(auth, &tenant, "created", &email).await?;
+    }
     let hash = match password {
         Some(password) => auth::hash_new(auth, &tenant, &email, password).await?,
         None => auth::unusable_hash(auth)?,
@@ -87,7 +97,7 @@ pub async fn create(
     give_roles(&mut change, by, user.id, role_ids).await?;
     if !has_password {
         auth::send_first_password(&mut change, &tenant, &user).await?;
-    } else if must_verify(&tenant, &user) {
+    } else if user.email_verified_at.is_none() && must_be_verified(&tenant) {
         auth::send_verification(&mut change, &tenant, &user).await?;
     }
     let detail = json!({ "has_password": has_password, "email_verified": email_verified });
@@ -102,8 +112,14 @@ pub async fn create(
     Ok(made)
 }
 
-fn must_verify(tenant: &Tenant, user: &user::Model) -> bool {
-    tenant.settings.email_verification == EmailVerification::Required && user.email_verified_at.is_none()
+async fn is_taken(auth: &Auth, tenant: &Tenant, email: &Email) -> Result<bool, UserError> {
+    let tx = auth.context.postgres.tenant(tenant.id).await?;
+    let holder = users::find_by_email(&tx, tenant.id, email.canonical()).await?;
+    Ok(holder.is_some())
+}
+
+fn must_be_verified(tenant: &Tenant) -> bool {
+    tenant.settings.email_verification == EmailVerification::Required
 }
 
 async fn give_roles(
@@ -147,7 +163,7 @@ pub async fn update(
     } = patch;
     let email = email.filter(|email| email.canonical() != user.email_canonical);
     if let Some(email) = email {
-        readdress(&mut change, &tenant, by, &user, &email).await?;
+        readdress(auth, &mut change, &tenant, by, &user, &email).await?;
     }
     let name = name.unwrap_or_else(|| user.name.clone());
     let external_id = external_id.unwrap_or_else(|| user.external_id.clone());
@@ -158,6 +174,7 @@ pub async fn update(
 }
 
 async fn readdress(
+    auth: &Auth,
     change: &mut Change<'_>,
     tenant: &Tenant,
     by: &Principal,
@@ -170,6 +187,7 @@ async fn readdress(
     if holder.is_some() {
         return Err(UserError::EmailTaken);
     }
+    budget::mail(auth, tenant, "change_email", email).await?;
     if !auth::request_change(change, tenant, user, email).await? {
         return Err(UserError::Disabled);
     }

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::{UserError, guard, store};
+use super::{UserError, budget, guard, store};
 use crate::{
     audit::{self, Record},
     auth::{self, Auth},
@@ -111,12 +111,32 @@ pub async fn delete(
     Ok(())
 }
 
+/// Lifts the locks of a user, on any device. Whoever guesses at the password of who may do more, or at their own, would
+/// have as many tries as they like.
+///
+/// # Errors
+/// [`UserError::NotFound`], [`UserError::OwnAccount`], [`UserError::Escalation`].
+pub async fn unlock(
+    auth: &Auth,
+    caller: &Authorized<UsersWrite>,
+    origin: &Origin,
+    id: UserId,
+) -> Result<(), UserError> {
+    let by = caller.principal();
+    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
+    let change = auth.context.change(tenant.id, caller.actor(), origin).await?;
+    let user = guard::subordinate(&change, &tenant, by, id).await?;
+    auth::lift_locks(&change, &tenant, &user).await?;
+    change.commit().await?;
+    Ok(())
+}
+
 /// Ends a user's password and every session, and mails a link to choose another. A second factor stays, and so does a
 /// lock, which the answer does not tell of.
 ///
 /// # Errors
 /// [`UserError::NotFound`], [`UserError::OwnAccount`], [`UserError::Escalation`]; [`UserError::Disabled`], for whom no
-/// mail would open anything.
+/// mail would open anything; [`UserError::TooOften`].
 pub async fn require_new_password(
     auth: &Auth,
     caller: &Authorized<UsersWrite>,
@@ -127,6 +147,8 @@ pub async fn require_new_password(
     let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
     let mut change = auth.context.change(tenant.id, caller.actor(), origin).await?;
     guard::subordinate(&change, &tenant, by, id).await?;
+    // What is refused to one costs nobody else anything.
+    budget::mail_to(auth, &tenant, "require_password", id).await?;
     users::hold(&change.tx, tenant.id, id).await?;
     let user = users::find(&change.tx, tenant.id, id)
         .await?

@@ -66,12 +66,16 @@ pub async fn revoke_batch(
     let mut change = context
         .change(caller.principal().tenant, caller.actor(), origin)
         .await?;
+    if let Some(owner) = owner {
+        store::hold_owner_alone(&change.tx, change.tenant, owner).await?;
+    }
     let ended = end(&mut change, choice, RevokeReason::Batch).await?;
     change.commit().await?;
     Ok(ended)
 }
 
-/// Revokes all keys of the owner, who is held: the owner comes before the keys. How many there were.
+/// Revokes all keys of the owner, who is held for a change: the owner comes before the keys, and none is being added. How
+/// many there were.
 pub(crate) async fn revoke_of(
     change: &mut Change<'_>,
     owner: Subject,

@@ -30,6 +30,9 @@ pub enum ApiKeyError {
     /// The scopes are more than the caller holds, or the key would act for somebody else.
     #[error("nobody grants what they do not hold, or acts in another's name")]
     Escalation,
+    /// The caller's own key or session has ended meanwhile.
+    #[error("the credential has ended")]
+    CallerEnded,
     /// The tenant has no such service account.
     #[error("there is no such service account")]
     UnknownOwner,

@@ -42,6 +42,10 @@ pub async fn rotate(
     service::may_act_for(&change, principal, owner).await?;
     rbac::hold_own(&change.tx, change.tenant).await?;
     service::make_room(&change, owner).await?;
+    // A key that replaces itself is asked right below.
+    if principal.key != Some(id) {
+        service::hold_caller(&change, principal).await?;
+    }
     let old = store::hold(&change.tx, change.tenant, id).await?;
     let old = old.ok_or(ApiKeyError::NotFound)?;
     if ApiKey::of(old.clone(), change.now).status != KeyStatus::Active {

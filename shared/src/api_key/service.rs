@@ -65,6 +65,7 @@ pub async fn create(
     let own = rbac::hold_own(&change.tx, change.tenant).await?;
     let scopes = checked_scopes(scopes, &principal.permissions, is_platform, &own)?;
     make_room(&change, owner).await?;
+    hold_caller(&change, principal).await?;
 
     let text = KeyText::new(environment, &*context.random);
     let (rate_count, rate_seconds) = rate_columns(rate_limit);
@@ -131,6 +132,17 @@ pub(super) async fn make_room(change: &Change<'_>, owner: Subject) -> Result<()>
         return Err(ApiKeyError::LimitReached(MAX_KEYS_OF_OWNER));
     }
     Ok(())
+}
+
+/// Asked again once everything is held: a key that was asked for by what has ended since would outlive its end.
+pub(super) async fn hold_caller(change: &Change<'_>, caller: &Principal) -> Result<()> {
+    let (tx, tenant, now) = (&change.tx, change.tenant, change.now);
+    let lives = match (caller.key, caller.session) {
+        (Some(key), _) => store::hold_live(tx, tenant, key, now).await?,
+        (None, Some(session)) => store::hold_session(tx, tenant, session, now).await?,
+        (None, None) => true,
+    };
+    lives.then_some(()).ok_or(ApiKeyError::CallerEnded)
 }
 
 /// Whether the caller may hold a key that acts for the owner: themselves, a service account that they could give all its
@@ -237,6 +249,16 @@ pub async fn update(
     if !matches!(before.status, KeyStatus::Active | KeyStatus::Retiring) {
         return Err(ApiKeyError::NotActive);
     }
+    let asked = Bounds {
+        expires_at: expires_at.unwrap_or(before.expires_at),
+        allowed_cidrs: allowed_cidrs.as_ref().unwrap_or(&before.allowed_cidrs),
+        rate_limit: rate_limit.unwrap_or(before.rate_limit),
+    };
+    // Whoever could not make the key does not let it do more, by whosever hand.
+    let may_grant = || rbac::may_grant(&principal.permissions, before.scopes.iter().map(String::as_str));
+    if asked.loosens(&before) && !may_grant() {
+        return Err(ApiKeyError::Escalation);
+    }
     let mut row = row.into_active_model();
     if let Some(name) = name {
         row.name = Set(name);
@@ -265,6 +287,27 @@ pub async fn update(
     change.signal(SignalKind::ApiKeyChanged, id.0).await?;
     change.commit().await?;
     Ok(key)
+}
+
+/// What keeps a key from being used.
+struct Bounds<'a> {
+    expires_at: Option<DateTime<Utc>>,
+    allowed_cidrs: &'a [String],
+    rate_limit: Option<Rate>,
+}
+
+impl Bounds<'_> {
+    /// Whether the key could be used longer, from elsewhere or more often than before.
+    fn loosens(&self, before: &ApiKey) -> bool {
+        let longer = match (before.expires_at, self.expires_at) {
+            (Some(before), Some(asked)) => asked > before,
+            (before, asked) => before.is_some() && asked.is_none(),
+        };
+        let known = |range: &String| before.allowed_cidrs.contains(range);
+        let elsewhere = !before.allowed_cidrs.is_empty()
+            && (self.allowed_cidrs.is_empty() || !self.allowed_cidrs.iter().all(known));
+        longer || elsewhere || (before.rate_limit.is_some() && self.rate_limit != before.rate_limit)
+    }
 }
 
 /// The scopes that the key is to have: those that it has stay, whoever changes it.

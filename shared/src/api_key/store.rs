@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Filter, KeyHash, KeyStatus, UsageHour, usage::Uses};
 use crate::{
     entity::{api_key, api_key::Column, tenant, user},
-    id::{ApiKeyId, TenantId, UserId},
+    id::{ApiKeyId, SessionId, TenantId, UserId},
     page::PageRequest,
     postgres::Tx,
     principal::Subject,
@@ -135,20 +135,76 @@ pub(super) fn columns(owner: Subject) -> (Option<Uuid>, Option<Uuid>) {
     }
 }
 
-/// Holds the owner, before any of its keys, as whoever deletes an owner does; whether there is one.
+/// Holds the owner, before any of its keys, for whoever adds one: whoever ends all that the owner has comes before that or
+/// after it. Whether there is one.
 pub(super) async fn hold_owner(tx: &Tx, tenant: TenantId, owner: Subject) -> Result<bool, DbErr> {
     let statement = match owner {
         Subject::User(id) => raw_sql!(
             Postgres,
-            "SELECT 1 AS held FROM users WHERE tenant_id = {tenant} AND id = {id} FOR KEY SHARE"
+            "SELECT 1 AS held FROM users WHERE tenant_id = {tenant} AND id = {id} FOR SHARE"
         ),
         Subject::ServiceAccount(id) => raw_sql!(
             Postgres,
-            "SELECT 1 AS held FROM service_accounts WHERE tenant_id = {tenant} AND id = {id} FOR KEY SHARE"
+            "SELECT 1 AS held FROM service_accounts WHERE tenant_id = {tenant} AND id = {id} FOR SHARE"
         ),
         Subject::Tenant => return Ok(true),
     };
     Ok(tx.query_one_raw(statement).await?.is_some())
+}
+
+/// Holds the owner for whoever ends its keys: those that are being added are there once this returns. Keys of the tenant
+/// itself are added by whoever has its row.
+pub(super) async fn hold_owner_alone(tx: &Tx, tenant: TenantId, owner: Subject) -> Result<(), DbErr> {
+    let statement = match owner {
+        Subject::User(id) => raw_sql!(
+            Postgres,
+            "SELECT 1 AS held FROM users WHERE tenant_id = {tenant} AND id = {id} FOR NO KEY UPDATE"
+        ),
+        Subject::ServiceAccount(id) => raw_sql!(
+            Postgres,
+            "SELECT 1 AS held FROM service_accounts WHERE tenant_id = {tenant} AND id = {id} FOR NO KEY UPDATE"
+        ),
+        Subject::Tenant => raw_sql!(
+            Postgres,
+            "SELECT 1 AS held FROM tenants WHERE id = {tenant} FOR NO KEY UPDATE"
+        ),
+    };
+    tx.execute_raw(statement).await.map(drop)
+}
+
+/// Whether the session has not ended, and does not before the transaction does.
+pub(super) async fn hold_session(
+    tx: &Tx,
+    tenant: TenantId,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let row = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT 1 AS held FROM sessions
+             WHERE tenant_id = {tenant} AND id = {id} AND revoked_at IS NULL AND expires_at > {now} FOR SHARE"
+        ))
+        .await?;
+    Ok(row.is_some())
+}
+
+/// The same of a key.
+pub(super) async fn hold_live(
+    tx: &Tx,
+    tenant: TenantId,
+    id: ApiKeyId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let row = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT 1 AS held FROM api_keys
+             WHERE tenant_id = {tenant} AND id = {id} AND revoked_at IS NULL
+               AND COALESCE(LEAST(expires_at, retires_at) > {now}, true) FOR SHARE"
+        ))
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Which keys a batch means: each condition that is given narrows the choice.

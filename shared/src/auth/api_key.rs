@@ -158,6 +158,7 @@ fn principal(known: &Known, permissions: Permissions) -> Principal {
         tenant: known.tenant,
         subject: known.owner,
         key: Some(known.id),
+        session: None,
         permissions,
     }
 }

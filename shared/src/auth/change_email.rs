@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use super::{Auth, LoginError, VerifyError, confirm::confirm_password, evenly::evenly};
+use super::{Auth, LoginError, VerifyError, confirm::confirm_password, evenly::evenly, inviter};
 use crate::{
     audit::{self, Record},
     context::Change,
@@ -85,7 +85,12 @@ pub(crate) async fn request_change(
     user: &user::Model,
     new: &Email,
 ) -> Result<bool, Internal> {
-    if !store::set_pending_email(&change.tx, tenant.id, user, new.written(), change.now).await? {
+    let by = match change.actor {
+        Actor::User(by) if by != user.id => (Some(by), None),
+        Actor::ApiKey(key) => (None, Some(key)),
+        Actor::User(_) | Actor::Anonymous | Actor::System => (None, None),
+    };
+    if !store::set_pending_email(&change.tx, tenant.id, user, new.written(), by, change.now).await? {
         return Ok(false);
     }
     ask_for_proof(change, tenant, user, new).await?;
@@ -152,6 +157,9 @@ pub(super) async fn confirm_change(auth: &Auth, origin: &Origin, token: &Token) 
         .await?
         .filter(|user| user.status == UserStatus::Active)
         .ok_or(VerifyError::InvalidToken)?;
+    if !inviter::may_readdress(&change, &tenant, &former).await? {
+        return Err(VerifyError::InvalidToken);
+    }
     let pending = former.pending_email.as_deref().unwrap_or_default();
     let new = Email::parse(pending).map_err(|_| VerifyError::InvalidToken)?;
     let proof = one_time::consume(&change.tx, tenant.id, Purpose::ChangeEmail, token, change.now).await?;

@@ -40,6 +40,7 @@ mod verify;
 use std::{ops::Deref, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
 
 pub use self::{
     accept::{Accept, AcceptError, accept_invitation},
@@ -64,7 +65,7 @@ pub use self::{
     register::{Register, RegisterError, Registered, register},
     reset_password::{ResetPasswordError, forgot_password, reset_password},
     second_step::{Answer, AnswerError, Asked, answer_challenge},
-    unlock::{UnlockError, unlock, unlock_user},
+    unlock::{UnlockError, unlock},
     upkeep::upkeep,
     verify::{VerifyError, resend_verification, verify_email},
 };
@@ -78,6 +79,7 @@ pub(crate) use self::{
     password::{hash_new, unusable_hash},
     register::send_verification,
     reset_password::{require_new_password, send_first_password},
+    unlock::lift_locks,
 };
 use crate::{
     api_key::{KeyUsage, Keyring},
@@ -124,7 +126,13 @@ pub struct Parts {
     keyring: Keyring,
     key_usage: KeyUsage,
     machines: Machines,
+    /// Whoever writes users by the hundred has one of these before it has a connection: most would only wait for one
+    /// another, and everybody else for their connections.
+    pub(crate) imports: Semaphore,
 }
+
+/// Batches of imported users that are written at once.
+const IMPORTS: usize = 2;
 
 /// Why [`Auth`] did not start.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +171,7 @@ impl Auth {
             keyring: Keyring::new(&context.signals),
             key_usage: KeyUsage::default(),
             machines: Machines::new(&context.signals),
+            imports: Semaphore::new(IMPORTS),
             context,
         })))
     }

@@ -205,6 +205,8 @@ mod tests {
             email_proven: true,
             decoy_hash: None,
             pending_email: None,
+            pending_email_by: None,
+            pending_email_key: None,
             password_changed_at: None,
             external_id: None,
             import_mac: None,

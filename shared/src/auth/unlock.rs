@@ -1,4 +1,4 @@
-//! Lifting a lock: by its owner, with the token from the mail, or by an administrator.
+//! Lifting a lock: by its owner, with the token from the mail; and what an administrator does it with.
 
 use super::Auth;
 use crate::{
@@ -9,7 +9,6 @@ use crate::{
     error::{Internal, internal_variant},
     id::UserId,
     lockout,
-    permission::{Authorized, UsersWrite},
     principal::{Actor, Origin},
     tenant::Tenant,
     user::{one_time, one_time::Purpose, store},
@@ -21,9 +20,6 @@ pub enum UnlockError {
     /// The token is unknown, used, expired, superseded, or for something else.
     #[error("the token is not valid")]
     InvalidToken,
-    /// The tenant has no such user.
-    #[error("there is no such user")]
-    NotFound,
     /// A failure inside.
     #[error(transparent)]
     Internal(Internal),
@@ -49,7 +45,7 @@ pub async fn unlock(auth: &Auth, origin: &Origin, token: &str) -> Result<(), Unl
         .ok_or(UnlockError::InvalidToken)?;
     change.actor = Actor::User(user.id);
     // The lock before the token, as a failure takes them: two that wait for each other would both be refused.
-    lift(&change, &tenant, &user).await?;
+    lift_locks(&change, &tenant, &user).await?;
     one_time::consume(&change.tx, id, Purpose::Unlock, &token, now)
         .await?
         .ok_or(UnlockError::InvalidToken)?;
@@ -57,28 +53,12 @@ pub async fn unlock(auth: &Auth, origin: &Origin, token: &str) -> Result<(), Unl
     Ok(())
 }
 
-/// Lifts the locks of a user of the caller's tenant.
-///
-/// # Errors
-/// [`UnlockError::NotFound`].
-pub async fn unlock_user(
-    auth: &Auth,
-    caller: &Authorized<UsersWrite>,
-    origin: &Origin,
-    user: UserId,
-) -> Result<(), UnlockError> {
-    let tenant = auth.active_tenant(caller.principal().tenant).await?;
-    let tenant = tenant.ok_or(UnlockError::NotFound)?;
-    let change = auth.context.change(tenant.id, caller.actor(), origin).await?;
-    let user = store::find(&change.tx, tenant.id, user)
-        .await?
-        .ok_or(UnlockError::NotFound)?;
-    lift(&change, &tenant, &user).await?;
-    change.commit().await?;
-    Ok(())
-}
-
-async fn lift(change: &Change<'_>, tenant: &Tenant, user: &user::Model) -> Result<(), Internal> {
+/// Lifts the locks on all that the user signs in with.
+pub(crate) async fn lift_locks(
+    change: &Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+) -> Result<(), Internal> {
     let devices = device::of_user(&change.tx, tenant.id, user.id).await?;
     lockout::lift(change, tenant, user, &devices).await
 }

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 
 use super::UserStatus;
-use crate::id::{TenantId, UserId};
+use crate::id::{ApiKeyId, TenantId, UserId};
 
 /// A person in one tenant.
 #[sea_orm::model]
@@ -34,6 +34,10 @@ pub struct Model {
     pub email_proven: bool,
     /// The address that is to take the place of the present one, once it is proven.
     pub pending_email: Option<String>,
+    /// Who asked for that, where it was another user.
+    pub pending_email_by: Option<UserId>,
+    /// The API key that it was asked for with.
+    pub pending_email_key: Option<ApiKeyId>,
     /// When another password was set last; null if the account was made with it. Another hash of the same password is
     /// none.
     pub password_changed_at: Option<DateTimeUtc>,

@@ -298,7 +298,7 @@ pub const TABLES: &[Table] = &[
                     "finished_at",
                 ],
             ),
-            (Secret, &["sealed"]),
+            (Secret, &["sealed", "token_hash"]),
         ],
     },
     Table {
@@ -364,6 +364,7 @@ pub const TABLES: &[Table] = &[
                     "error_class",
                     "error_detail",
                     "address",
+                    "traceparent",
                 ],
             ),
             (Secret, &["response_headers", "response_body"]),
@@ -378,7 +379,10 @@ pub const TABLES: &[Table] = &[
         columns: &[
             (Reference, &["id", "tenant_id", "user_id"]),
             (Personal, &["body"]),
-            (Operational, &["type", "erase", "erased", "created_at"]),
+            (
+                Operational,
+                &["type", "erase", "erased", "traceparent", "created_at"],
+            ),
         ],
     },
     Table {
@@ -438,7 +442,10 @@ pub const TABLES: &[Table] = &[
         newest: "created_at",
         ending: Ending::Delete,
         columns: &[
-            (Reference, &["id", "tenant_id"]),
+            (
+                Reference,
+                &["id", "tenant_id", "pending_email_by", "pending_email_key"],
+            ),
             (
                 Personal,
                 &["email", "email_canonical", "name", "pending_email", "external_id"],

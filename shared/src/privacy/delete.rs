@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{erase::erase, store};
 use crate::{
+    api_key::{self, RevokeReason as KeyRevokeReason},
     audit::{self, Record},
     auth::{Auth, LoginError, confirm_password},
     context::Change,
@@ -14,7 +15,7 @@ use crate::{
     mail::{self, Letter, To},
     outbox::{self, event},
     postgres::Tx,
-    principal::{Actor, Origin, UserSession},
+    principal::{Actor, Origin, Subject, UserSession},
     rbac,
     secret::Secret,
     session::{self, RevokeReason},
@@ -74,6 +75,8 @@ pub(crate) async fn forget(
     user: &user::Model,
 ) -> Result<(), Internal> {
     session::revoke_all(change, user.id, None, RevokeReason::AccountDeleted).await?;
+    // The rows go below; who was told of the keys is told that they have ended.
+    api_key::revoke_of(change, Subject::User(user.id), KeyRevokeReason::OwnerDeleted).await?;
     // To the address alone: no row is to name the account.
     let to = To::address(&user.email);
     mail::queue(change, tenant.brand(), to, Letter::AccountDeleted).await?;

@@ -149,7 +149,8 @@ pub async fn get(
     Ok(ServiceAccount::of(row, roles.unwrap_or_default()))
 }
 
-/// Changes a service account; its keys are held to it at once. Only roles that it gains must be the caller's to give.
+/// Changes a service account; its keys are held to it at once. Roles that it gains or loses must be the caller's to give,
+/// and so must all that it holds for who turns it off or on.
 ///
 /// # Errors
 /// As [`create`], and [`ServiceAccountError::NotFound`].
@@ -173,10 +174,19 @@ pub async fn update(
     let is_platform = is_platform(&change).await?;
     let held = store::held(&change.tx, tenant, is_platform, id).await?;
     let before = ServiceAccount::of(row.clone(), named(held.clone()));
+    let holder = &caller.principal().permissions;
+    if status.is_some_and(|status| status != before.status) && !may_give(holder, &held) {
+        return Err(ServiceAccountError::Escalation);
+    }
     let roles = match roles {
         Some(wanted) => {
+            let is_lost = |role: &&Role| !wanted.contains(&role.id);
+            let lost: Vec<Role> = held.iter().filter(is_lost).cloned().collect();
+            if !may_give(holder, &lost) {
+                return Err(ServiceAccountError::Escalation);
+            }
             let held: Vec<RoleId> = held.iter().map(|role| role.id).collect();
-            let roles = grantable(&change, &caller.principal().permissions, &wanted, &held).await?;
+            let roles = grantable(&change, holder, &wanted, &held).await?;
             store::set_roles(&change.tx, tenant, id, &ids(&roles), change.now).await?;
             roles
         }
@@ -196,10 +206,10 @@ pub async fn update(
     Ok(account)
 }
 
-/// Deletes a service account, and its keys with it.
+/// Deletes a service account, and its keys with it. All that it holds must be the caller's to give.
 ///
 /// # Errors
-/// [`ServiceAccountError::NotFound`].
+/// [`ServiceAccountError::NotFound`], [`ServiceAccountError::Escalation`].
 pub async fn delete(
     context: &Context,
     caller: &Authorized<ServiceAccountsWrite>,
@@ -210,6 +220,10 @@ pub async fn delete(
     let mut change = context.change(tenant, caller.actor(), origin).await?;
     let row = store::hold(&change.tx, tenant, id).await?;
     let row = row.ok_or(ServiceAccountError::NotFound)?;
+    let held = store::held(&change.tx, tenant, is_platform(&change).await?, id).await?;
+    if !may_give(&caller.principal().permissions, &held) {
+        return Err(ServiceAccountError::Escalation);
+    }
     let roles = store::roles_of(&change.tx, tenant, vec![id.0]).await?.remove(&id);
     let before = audited(&ServiceAccount::of(row, roles.unwrap_or_default()));
     let keys = store::live_keys(&change.tx, tenant, id, change.now).await?;

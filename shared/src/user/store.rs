@@ -10,7 +10,7 @@ use super::{Email, UserStatus};
 use crate::{
     context::Change,
     entity::{former_password, user},
-    id::{TenantId, UserId},
+    id::{ApiKeyId, TenantId, UserId},
     postgres::Tx,
 };
 
@@ -61,6 +61,8 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         email_verified_at,
         email_proven,
         pending_email,
+        pending_email_by,
+        pending_email_key,
         password_changed_at,
         external_id,
         import_mac,
@@ -79,6 +81,8 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         email_verified_at: Set(email_verified_at),
         email_proven: Set(email_proven),
         pending_email: Set(pending_email),
+        pending_email_by: Set(pending_email_by),
+        pending_email_key: Set(pending_email_key),
         password_changed_at: Set(password_changed_at),
         external_id: Set(external_id),
         import_mac: Set(import_mac),
@@ -202,20 +206,22 @@ pub(crate) async fn remember_password(
         .map(drop)
 }
 
-/// Notes the address that waits to be proven, if the account is active and still has the password that was read
+/// Notes the address that waits to be proven, and who asked for it where that was somebody else, if the account is active and still has the password that was read
 /// before.
 pub(crate) async fn set_pending_email(
     tx: &Tx,
     tenant: TenantId,
     seen: &user::Model,
     written: &str,
+    (by, key): (Option<UserId>, Option<ApiKeyId>),
     now: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
     let (id, changed_at, active) = (seen.id, seen.password_changed_at, UserStatus::Active);
     let done = tx
         .execute_raw(raw_sql!(
             Postgres,
-            "UPDATE users SET pending_email = {written}, updated_at = {now}
+            "UPDATE users SET pending_email = {written}, pending_email_by = {by}, pending_email_key = {key},
+                 updated_at = {now}
              WHERE tenant_id = {tenant} AND id = {id} AND password_changed_at IS NOT DISTINCT FROM {changed_at}
                AND status = {active}"
         ))

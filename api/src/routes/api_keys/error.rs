@@ -18,6 +18,10 @@ impl From<ApiKeyError> for Failure {
                 ProblemCode::Escalation,
                 "The key could do what you cannot, or would act in another's name.",
             ),
+            ApiKeyError::CallerEnded => Self::new(
+                ProblemCode::Unauthenticated,
+                "The credential has ended meanwhile.",
+            ),
             ApiKeyError::UnknownOwner => field("/owner/id", "unknown_owner"),
             ApiKeyError::InvalidCidr(at) => field(&format!("/allowed_cidrs/{at}"), "invalid_format"),
             ApiKeyError::MetadataTooLarge(_) => field("/metadata", "too_large"),

@@ -56,7 +56,6 @@ impl From<UnlockError> for Failure {
     fn from(error: UnlockError) -> Self {
         match error {
             UnlockError::InvalidToken => invalid_token(),
-            UnlockError::NotFound => Self::new(ProblemCode::NotFound, "There is no such user."),
             UnlockError::Internal(error) => error.into(),
         }
     }

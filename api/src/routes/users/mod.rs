@@ -6,7 +6,7 @@ mod model;
 
 use latchkey_shared::{
     administration,
-    auth::{self, Auth},
+    auth::Auth,
     id::{SessionId, UserId},
     permission::{Authorized, UsersRead, UsersWrite},
 };
@@ -26,7 +26,7 @@ use self::{
 use super::{Tag, export, page, sessions::SessionView};
 use crate::{
     extract::{ClientOrigin, Credential, Json, Lines, Permit},
-    problem::{ApiResult, Busy, Conflict, Input, NotFound, Parameters, Permitted},
+    problem::{ApiResult, Busy, Conflict, Input, Limited, NotFound, Parameters, Permitted},
     reply::{Accepted, Created, List, NoContent, Ok as Reply, Stream},
 };
 
@@ -66,8 +66,8 @@ impl UsersApi {
 
     /// Create a user
     ///
-    /// With a password the user may sign in with it; without one the user is mailed a link to choose one. Takes
-    /// `users:write`.
+    /// With a password the user may sign in with it; without one the user is mailed a link to choose one. Hashes and mails
+    /// count against the tenant's limits. Takes `users:write`.
     #[oai(path = "/", method = "post", operation_id = "createUser")]
     async fn create(
         &self,
@@ -75,7 +75,7 @@ impl UsersApi {
         Permit(caller): Permit<UsersWrite>,
         origin: ClientOrigin,
         body: Json<CreateUserRequest>,
-    ) -> ApiResult<Created<ManagedUserView>, (Permitted, Input, Conflict, Busy)> {
+    ) -> ApiResult<Created<ManagedUserView>, (Permitted, Input, Conflict, Limited, Busy)> {
         let user = administration::create(auth, &caller, &origin, body.0.read()?).await?;
         let location = format!("/v1/users/{}", user.user.id);
         Ok(Created {
@@ -158,7 +158,7 @@ impl UsersApi {
         /// The user
         id: Path<Uuid>,
         body: Json<UpdateUserRequest>,
-    ) -> ApiResult<Reply<ManagedUserView>, (Permitted, Input, NotFound, Conflict)> {
+    ) -> ApiResult<Reply<ManagedUserView>, (Permitted, Input, NotFound, Conflict, Limited)> {
         let user = administration::update(auth, &caller, &origin, UserId(id.0), body.0.read()?).await?;
         Ok(Reply(user.into()))
     }
@@ -215,7 +215,8 @@ impl UsersApi {
 
     /// Lift a user's locks
     ///
-    /// Forgets all failed attempts at the password and the second factor, on any device. Takes `users:write`.
+    /// Forgets all failed attempts at the password and the second factor, on any device. Not of one's own, nor of who may do
+    /// more than the caller. Takes `users:write`.
     #[oai(path = "/:id/unlock", method = "post", operation_id = "unlockUser")]
     async fn unlock(
         &self,
@@ -224,8 +225,8 @@ impl UsersApi {
         origin: ClientOrigin,
         /// The user
         id: Path<Uuid>,
-    ) -> ApiResult<NoContent, (Permitted, NotFound)> {
-        auth::unlock_user(auth, &caller, &origin, UserId(id.0)).await?;
+    ) -> ApiResult<NoContent, (Permitted, NotFound, Conflict)> {
+        administration::unlock(auth, &caller, &origin, UserId(id.0)).await?;
         Ok(NoContent)
     }
 
@@ -245,7 +246,7 @@ impl UsersApi {
         origin: ClientOrigin,
         /// The user
         id: Path<Uuid>,
-    ) -> ApiResult<Accepted<NewPasswordRequiredView>, (Permitted, NotFound, Conflict)> {
+    ) -> ApiResult<Accepted<NewPasswordRequiredView>, (Permitted, NotFound, Conflict, Limited)> {
         administration::require_new_password(auth, &caller, &origin, UserId(id.0)).await?;
         Ok(Accepted(NewPasswordRequiredView::new()))
     }

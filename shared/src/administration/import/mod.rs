@@ -87,6 +87,7 @@ pub async fn import_batch(
     lines: Vec<Candidate>,
 ) -> Result<Vec<Imported>, Internal> {
     let by = caller.principal();
+    let _turn = auth.imports.acquire().await.map_err(Internal::fault)?;
     let mut change = auth.context.change(by.tenant, caller.actor(), origin).await?;
     store::take_turns(&change.tx, by.tenant).await?;
     let judged: Vec<Result<Judged, Vec<Fault>>> =
