@@ -38,6 +38,7 @@ mod m20261127_000033_invitations_by_keys;
 mod m20261127_000034_traces;
 mod m20261127_000035_mails_end;
 mod m20261127_000036_asked_addresses;
+mod m20261127_000037_ended_passwords;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -83,6 +84,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000034_traces::Migration),
             Box::new(m20261127_000035_mails_end::Migration),
             Box::new(m20261127_000036_asked_addresses::Migration),
+            Box::new(m20261127_000037_ended_passwords::Migration),
         ]
     }
 }

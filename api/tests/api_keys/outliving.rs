@@ -134,6 +134,7 @@ async fn s27_nobody_loosens_a_key_that_may_do_more_than_they() {
         json!({ "allowed_cidrs": ["203.0.113.0/24", "192.0.2.0/24"] }),
         json!({ "rate_limit": null }),
         json!({ "rate_limit": { "limit": 11, "window_seconds": 60 } }),
+        json!({ "rate_limit": { "limit": 10, "window_seconds": 59 } }),
     ] {
         patch_as(api, &ada, &path(&strong), looser.clone())
             .await
@@ -151,7 +152,10 @@ async fn s27_nobody_loosens_a_key_that_may_do_more_than_they() {
             .await
             .expect(200);
     }
-    let tighter = json!({ "expires_at": sooner, "allowed_cidrs": ["203.0.113.0/24"], "name": "Tight" });
+    let tighter = json!({
+        "expires_at": sooner, "allowed_cidrs": ["203.0.113.0/24"], "name": "Tight",
+        "rate_limit": { "limit": 9, "window_seconds": 61 }
+    });
     patch_as(api, &ada, &path(&strong), tighter).await.expect(200);
 }
 

@@ -134,7 +134,10 @@ async fn a_new_password_is_required_and_the_old_one_lets_nobody_in() {
         let body = json!({ "token": api.mailed_token("ada@example.com").await, "new_password": password });
         Api::send(api.request(Method::POST, "/v1/auth/password/reset").json(&body)).await
     };
-    // There was a reason to end it.
+    // There was a reason to end it, which holds when the mail is sent again.
+    for _ in 0..2 {
+        ask(&api, &owner, Method::POST, &path, None).await.expect(202);
+    }
     choose(PASSWORD).await.refused(422, "validation_failed");
     choose("a wholly other password").await.expect(204);
     api.post("acme", "/v1/auth/login", login(PASSWORD))

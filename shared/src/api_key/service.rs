@@ -306,7 +306,11 @@ impl Bounds<'_> {
         let known = |range: &String| before.allowed_cidrs.contains(range);
         let elsewhere = !before.allowed_cidrs.is_empty()
             && (self.allowed_cidrs.is_empty() || !self.allowed_cidrs.iter().all(known));
-        longer || elsewhere || (before.rate_limit.is_some() && self.rate_limit != before.rate_limit)
+        let oftener = match (before.rate_limit, self.rate_limit) {
+            (Some(before), Some(asked)) => asked.count > before.count || asked.window < before.window,
+            (before, asked) => before.is_some() && asked.is_none(),
+        };
+        longer || elsewhere || oftener
     }
 }
 

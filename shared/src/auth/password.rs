@@ -147,10 +147,14 @@ pub(super) async fn replace(
         reason,
         remember,
     } = replacement;
-    if !store::replace_password(&change.tx, tenant, seen, &hash, change.now).await? {
+    let ended = reason == RevokeReason::NewPasswordRequired;
+    if !store::replace_password(&change.tx, tenant, seen, (&hash, ended), change.now).await? {
         return Ok(false);
     }
-    store::remember_password(change, seen, remember).await?;
+    // Where there is no password to remember, nothing is forgotten for it either.
+    if !seen.password_ended {
+        store::remember_password(change, seen, remember).await?;
+    }
     one_time::revoke(change, seen.id.0, &[Purpose::ResetPassword, Purpose::ChangeEmail]).await?;
     mfa::drop_challenges(&change.tx, tenant, seen.id).await?;
     device::distrust(&change.tx, tenant, seen.id).await?;

@@ -208,6 +208,7 @@ mod tests {
             pending_email_by: None,
             pending_email_key: None,
             password_changed_at: None,
+            password_ended: false,
             external_id: None,
             import_mac: None,
             created_at: now,

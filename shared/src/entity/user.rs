@@ -41,6 +41,8 @@ pub struct Model {
     /// When another password was set last; null if the account was made with it. Another hash of the same password is
     /// none.
     pub password_changed_at: Option<DateTimeUtc>,
+    /// Whether the password was ended, and none was chosen since.
+    pub password_ended: bool,
     /// What another system calls it.
     pub external_id: Option<String>,
     /// A keyed hash of the line that it was imported from, if it was.

@@ -457,6 +457,7 @@ pub const TABLES: &[Table] = &[
                     "email_verified_at",
                     "email_proven",
                     "password_changed_at",
+                    "password_ended",
                     "created_at",
                     "updated_at",
                 ],

@@ -64,6 +64,7 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         pending_email_by,
         pending_email_key,
         password_changed_at,
+        password_ended,
         external_id,
         import_mac,
         created_at,
@@ -84,6 +85,7 @@ pub(crate) async fn insert(tx: &Tx, row: user::Model) -> Result<bool, DbErr> {
         pending_email_by: Set(pending_email_by),
         pending_email_key: Set(pending_email_key),
         password_changed_at: Set(password_changed_at),
+        password_ended: Set(password_ended),
         external_id: Set(external_id),
         import_mac: Set(import_mac),
         created_at: Set(created_at),
@@ -123,12 +125,13 @@ pub(crate) async fn hold(tx: &Tx, tenant: TenantId, id: UserId) -> Result<(), Db
     .map(drop)
 }
 
-/// Sets another password, if the account is active and still has the password and address that were read before.
+/// Sets another password, or a hash that none has, if the account is active and still has the password and address that
+/// were read before.
 pub(crate) async fn replace_password(
     tx: &Tx,
     tenant: TenantId,
     seen: &user::Model,
-    hash: &str,
+    (hash, ended): (&str, bool),
     now: DateTime<Utc>,
 ) -> Result<bool, DbErr> {
     let (id, changed_at, active) = (seen.id, seen.password_changed_at, UserStatus::Active);
@@ -137,7 +140,7 @@ pub(crate) async fn replace_password(
         .execute_raw(raw_sql!(
             Postgres,
             "UPDATE users SET password_hash = {hash}, decoy_hash = NULL, password_changed_at = {now},
-                 pending_email = NULL, updated_at = {now}
+                 password_ended = {ended}, pending_email = NULL, updated_at = {now}
              WHERE tenant_id = {tenant} AND id = {id} AND password_changed_at IS NOT DISTINCT FROM {changed_at}
                AND email_canonical = {address} AND status = {active}"
         ))
@@ -206,8 +209,8 @@ pub(crate) async fn remember_password(
         .map(drop)
 }
 
-/// Notes the address that waits to be proven, and who asked for it where that was somebody else, if the account is active and still has the password that was read
-/// before.
+/// Notes the address that waits to be proven, and who asked for it where that was somebody else, if the account is active
+/// and still has the password that was read before.
 pub(crate) async fn set_pending_email(
     tx: &Tx,
     tenant: TenantId,
@@ -272,7 +275,7 @@ pub(crate) async fn take_over(
             Postgres,
             "UPDATE users SET password_hash = {hash}, decoy_hash = NULL, password_changed_at = {now},
                  name = CASE WHEN email_verified_at IS NULL THEN {name} ELSE coalesce({name}, name) END,
-                 pending_email = NULL, updated_at = {now}
+                 password_ended = false, pending_email = NULL, updated_at = {now}
              WHERE tenant_id = {tenant} AND id = {id} AND NOT email_proven"
         ))
         .await?;
