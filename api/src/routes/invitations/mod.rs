@@ -51,7 +51,8 @@ impl InvitationsApi {
         body: Json<CreateInvitationRequest>,
     ) -> ApiResult<Created<InvitationView>, (Permitted, Input, Conflict, Limited)> {
         let request = body.0.read()?;
-        let created = invitation::create_invitation(&auth.context, &caller, &origin, request).await?;
+        let created =
+            invitation::create_invitation(&auth.context, &auth.tenants, &caller, &origin, request).await?;
         let location = format!("/v1/invitations/{}", created.id);
         Ok(Created {
             body: created.into(),

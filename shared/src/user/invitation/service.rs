@@ -14,10 +14,9 @@ use crate::{
     mail::{self, Letter, To},
     page::{Page, PageRequest},
     permission::{Authorized, InvitationsRead, InvitationsWrite},
-    postgres::Tx,
     principal::{Origin, Principal, Subject},
     rbac::{self, Builtin},
-    tenant::{self, Tenant},
+    tenant::{self, Directory, ResolveError, Tenant},
     user::{
         self, Email,
         one_time::{self, Purpose},
@@ -62,13 +61,14 @@ pub async fn invite(
 /// [`InvitationError::Roles`], [`InvitationError::TooMany`], [`InvitationError::TooOften`].
 pub async fn create_invitation(
     context: &Context,
+    tenants: &Directory,
     caller: &Authorized<InvitationsWrite>,
     origin: &Origin,
     request: CreateInvitation,
 ) -> Result<Invitation, InvitationError> {
     let by = caller.principal();
     let CreateInvitation { email, roles: asked } = request;
-    spend(context, by.tenant, &email).await?;
+    spend(context, tenants, by.tenant, &email).await?;
     let mut change = context.change(by.tenant, caller.actor(), origin).await?;
     let asked = if asked.is_empty() {
         vec![rbac::builtin_id(&change.tx, by.tenant, Builtin::Member).await?]
@@ -77,7 +77,9 @@ pub async fn create_invitation(
     };
     let (_, roles) = rbac::find_grantable(&change.tx, by, &asked).await?;
     store::take_turns(&change.tx, by.tenant).await?;
-    let tenant = find_tenant(&change.tx, by.tenant).await?;
+    let tenant = tenant::store::find(&change.tx, by.tenant).await?;
+    let gone = || DbErr::RecordNotFound("the caller's tenant".to_owned());
+    let tenant = Tenant::try_from(tenant.ok_or_else(gone)?)?;
     let inviter = inviter(&change, by).await?;
     let roles: Vec<RoleId> = roles.iter().map(|role| role.id).collect();
     let row = write(&mut change, &tenant, &email, &roles, inviter).await?;
@@ -90,22 +92,25 @@ pub async fn create_invitation(
     Ok(Invitation::of(row, &roles, now))
 }
 
-/// An invitation costs the tenant's share of the mails, and so does another to the same address.
-async fn spend(context: &Context, id: TenantId, email: &Email) -> Result<(), InvitationError> {
-    let tx = context.postgres.tenant(id).await?;
-    let tenant = find_tenant(&tx, id).await?;
-    drop(tx);
+/// An invitation costs the tenant's share of the mails, and so does another to the same address. The share is remembered:
+/// of a hundred who invite at once none waits for a connection only to be counted.
+async fn spend(
+    context: &Context,
+    tenants: &Directory,
+    id: TenantId,
+    email: &Email,
+) -> Result<(), InvitationError> {
+    let tenant = match tenants.get(id).await {
+        Ok(tenant) => tenant,
+        Err(ResolveError::Internal(error)) => return Err(error.into()),
+        Err(_) => None,
+    };
+    let share = tenant.and_then(|tenant| tenant.rate_limits.of(Class::Mail));
     let subjects = [
-        limit::Subject::Tenant(id, tenant.rate_limits.of(Class::Mail)),
+        limit::Subject::Tenant(id, share),
         limit::Subject::Account(id, "invitation", email.canonical()),
     ];
     Ok(context.limits.spend(Class::Mail, &subjects).await?)
-}
-
-async fn find_tenant(tx: &Tx, id: TenantId) -> Result<Tenant, Internal> {
-    let tenant = tenant::store::find(tx, id).await?;
-    let gone = || DbErr::RecordNotFound("the caller's tenant".to_owned());
-    Ok(Tenant::try_from(tenant.ok_or_else(gone)?)?)
 }
 
 async fn inviter(change: &Change<'_>, by: &Principal) -> Result<Inviter, DbErr> {
