@@ -191,8 +191,7 @@ impl Change<'_> {
     /// # Errors
     /// When the rows cannot be written.
     pub async fn signal_each(&mut self, kind: SignalKind, subjects: &[Uuid]) -> Result<(), DbErr> {
-        // A process that starts later has nothing older in memory, and older access tokens have expired.
-        let expires_at = self.now + self.context.config.tokens.access_ttl + Duration::from_mins(1);
+        let expires_at = self.signals_expire(self.now);
         let (tenant, now, word) = (self.tenant, self.now, kind.as_str());
         let ids: Vec<Uuid> = subjects.iter().map(|_| self.context.uuid(now)).collect();
         let (rows, of) = (ids.clone(), subjects.to_vec());
@@ -214,6 +213,11 @@ impl Change<'_> {
         Ok(())
     }
 
+    /// A process that starts later has nothing older in memory, and older access tokens have expired.
+    fn signals_expire(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+        at + self.context.config.tokens.access_ttl + Duration::from_mins(1)
+    }
+
     /// A transaction that took long has stamped its signals with a time at which nobody looks for them any more.
     async fn restamp_signals(&self) -> Result<(), DbErr> {
         let late = self.context.clock.now() - self.now;
@@ -222,7 +226,7 @@ impl Change<'_> {
         }
         let ids: Vec<Uuid> = self.signals.iter().map(|(id, _)| *id).collect();
         let (tenant, now) = (self.tenant, self.now + late);
-        let expires_at = now + self.context.config.tokens.access_ttl + Duration::from_mins(1);
+        let expires_at = self.signals_expire(now);
         self.tx
             .execute_raw(raw_sql!(
                 Postgres,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use latchkey_shared::{
     auth::Auth,
     context::Context,
+    error::Internal,
     idempotency::{self, Begun, Reply},
     principal::Claim,
 };
@@ -99,7 +100,11 @@ pub async fn repeat<E: Endpoint + 'static>(endpoint: Arc<E>, mut request: Reques
     };
     match tokio::spawn(carried_out.in_current_span()).await {
         Ok(answer) => answer,
-        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The process is ending.
+            Err(ended) => Err(Failure::from(Internal::unavailable(ended)).into()),
+        },
     }
 }
 

@@ -25,8 +25,7 @@ pub(super) async fn subordinate(
         return Err(UserError::OwnAccount);
     }
     let held = rbac::held(tx, tenant.id, tenant.is_platform(), id).await?;
-    let outranks = !rbac::may_grant(&by.permissions, held.permissions.iter());
-    if outranks || !rbac::may_change(tx, by, id).await? {
+    if !rbac::may_decide_over(tx, by, &held).await? {
         return Err(UserError::Escalation);
     }
     Ok(user)

@@ -21,7 +21,7 @@ use crate::{
     permission::{ApiKeysRead, ApiKeysWrite, Authorized},
     postgres::Tx,
     principal::{Origin, Principal, Subject},
-    rbac, service_account,
+    rbac, service_account, session,
     signal::SignalKind,
     tenant::{self, PLATFORM_SLUG},
 };
@@ -139,7 +139,7 @@ pub(super) async fn hold_caller(change: &Change<'_>, caller: &Principal) -> Resu
     let (tx, tenant, now) = (&change.tx, change.tenant, change.now);
     let lives = match (caller.key, caller.session) {
         (Some(key), _) => store::hold_live(tx, tenant, key, now).await?,
-        (None, Some(session)) => store::hold_session(tx, tenant, session, now).await?,
+        (None, Some(session)) => session::hold_live(tx, tenant, session, now).await?,
         (None, None) => true,
     };
     lives.then_some(()).ok_or(ApiKeyError::CallerEnded)

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Filter, KeyHash, KeyStatus, UsageHour, usage::Uses};
 use crate::{
     entity::{api_key, api_key::Column, tenant, user},
-    id::{ApiKeyId, SessionId, TenantId, UserId},
+    id::{ApiKeyId, TenantId, UserId},
     page::PageRequest,
     postgres::Tx,
     principal::Subject,
@@ -108,10 +108,7 @@ pub(super) async fn count_for_insert(
         of_owner: i64,
     }
     // One creation at a time, or two at the limit would both see one place left.
-    tenant::Entity::find_by_id(tenant)
-        .lock(LockType::NoKeyUpdate)
-        .one(tx)
-        .await?;
+    hold_tenant(tx, tenant).await?;
     let (user, account) = columns(owner);
     let counts = Counts::find_by_statement(raw_sql!(
         Postgres,
@@ -124,6 +121,14 @@ pub(super) async fn count_for_insert(
     .one(tx)
     .await?;
     Ok(counts.map_or((0, 0), |counts| (counts.of_tenant, counts.of_owner)))
+}
+
+async fn hold_tenant(tx: &Tx, tenant: TenantId) -> Result<(), DbErr> {
+    tenant::Entity::find_by_id(tenant)
+        .lock(LockType::NoKeyUpdate)
+        .one(tx)
+        .await
+        .map(drop)
 }
 
 /// The columns that say whose a key is.
@@ -155,41 +160,20 @@ pub(super) async fn hold_owner(tx: &Tx, tenant: TenantId, owner: Subject) -> Res
 /// Holds the owner for whoever ends its keys: those that are being added are there once this returns. Keys of the tenant
 /// itself are added by whoever has its row.
 pub(super) async fn hold_owner_alone(tx: &Tx, tenant: TenantId, owner: Subject) -> Result<(), DbErr> {
-    let statement = match owner {
-        Subject::User(id) => raw_sql!(
-            Postgres,
-            "SELECT 1 AS held FROM users WHERE tenant_id = {tenant} AND id = {id} FOR NO KEY UPDATE"
-        ),
-        Subject::ServiceAccount(id) => raw_sql!(
-            Postgres,
-            "SELECT 1 AS held FROM service_accounts WHERE tenant_id = {tenant} AND id = {id} FOR NO KEY UPDATE"
-        ),
-        Subject::Tenant => raw_sql!(
-            Postgres,
-            "SELECT 1 AS held FROM tenants WHERE id = {tenant} FOR NO KEY UPDATE"
-        ),
-    };
-    tx.execute_raw(statement).await.map(drop)
+    match owner {
+        Subject::User(id) => crate::user::store::hold(tx, tenant, id).await,
+        Subject::ServiceAccount(id) => tx
+            .execute_raw(raw_sql!(
+                Postgres,
+                "SELECT 1 FROM service_accounts WHERE tenant_id = {tenant} AND id = {id} FOR NO KEY UPDATE"
+            ))
+            .await
+            .map(drop),
+        Subject::Tenant => hold_tenant(tx, tenant).await,
+    }
 }
 
-/// Whether the session has not ended, and does not before the transaction does.
-pub(super) async fn hold_session(
-    tx: &Tx,
-    tenant: TenantId,
-    id: SessionId,
-    now: DateTime<Utc>,
-) -> Result<bool, DbErr> {
-    let row = tx
-        .query_one_raw(raw_sql!(
-            Postgres,
-            "SELECT 1 AS held FROM sessions
-             WHERE tenant_id = {tenant} AND id = {id} AND revoked_at IS NULL AND expires_at > {now} FOR SHARE"
-        ))
-        .await?;
-    Ok(row.is_some())
-}
-
-/// The same of a key.
+/// Whether the key has not ended, and does not before the transaction does.
 pub(super) async fn hold_live(
     tx: &Tx,
     tenant: TenantId,

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     Auth, NewPasswordError,
-    inviter::granted,
+    asker::granted,
     password::hash_new,
     register::{announce, claim},
     verify::announce_verified,

@@ -46,9 +46,7 @@ pub(super) async fn may_readdress(
         Behind::Nobody => return Ok(true),
     };
     let held = rbac::held(&change.tx, tenant.id, tenant.is_platform(), user.id).await?;
-    Ok(by.permissions.contains(UsersWrite::NAME)
-        && by.may_change(held.is_owner)
-        && rbac::may_grant(&by.permissions, held.permissions.iter()))
+    Ok(by.permissions.contains(UsersWrite::NAME) && by.may_decide_over(&held))
 }
 
 /// Who stands behind something that was asked for.

@@ -6,7 +6,7 @@
 
 use serde_json::json;
 
-use super::{Auth, LoginError, VerifyError, confirm::confirm_password, evenly::evenly, inviter};
+use super::{Auth, LoginError, VerifyError, asker, confirm::confirm_password, evenly::evenly};
 use crate::{
     audit::{self, Record},
     context::Change,
@@ -157,7 +157,7 @@ pub(super) async fn confirm_change(auth: &Auth, origin: &Origin, token: &Token) 
         .await?
         .filter(|user| user.status == UserStatus::Active)
         .ok_or(VerifyError::InvalidToken)?;
-    if !inviter::may_readdress(&change, &tenant, &former).await? {
+    if !asker::may_readdress(&change, &tenant, &former).await? {
         return Err(VerifyError::InvalidToken);
     }
     let pending = former.pending_email.as_deref().unwrap_or_default();

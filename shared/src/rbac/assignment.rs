@@ -6,7 +6,7 @@ use sea_orm::DbErr;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{AssignError, Builtin, MAX_ROLES_OF_USER, Role, grant::Granter, resolve, store};
+use super::{AssignError, Builtin, Held, MAX_ROLES_OF_USER, Role, grant::Granter, resolve, store};
 use crate::{
     audit::{self, Record},
     context::{Change, Context},
@@ -222,13 +222,9 @@ async fn is_owner(tx: &Tx, tenant: TenantId, user: UserId) -> Result<bool, DbErr
     store::holds(tx, tenant, Builtin::Owner, user).await
 }
 
-/// Whether `by` may decide over the user: over owners, only owners may.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn may_change(tx: &Tx, by: &Principal, user: UserId) -> Result<bool, DbErr> {
-    let granter = granter(tx, by).await?;
-    Ok(granter.is_owner || !is_owner(tx, by.tenant, user).await?)
+/// Whether `by` may decide over a user who holds that.
+pub(crate) async fn may_decide_over(tx: &Tx, by: &Principal, held: &Held) -> Result<bool, DbErr> {
+    Ok(granter(tx, by).await?.may_decide_over(held))
 }
 
 /// Whether nobody else who may sign in owns the tenant: then the user can be neither disabled nor deleted. Of owners who

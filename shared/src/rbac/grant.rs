@@ -4,7 +4,7 @@
 //! scopes of a key. Owners and administrators hold the same permissions; that owners alone decide over owners is the
 //! second half of the rule.
 
-use super::{Builtin, Role};
+use super::{Builtin, Held, Role};
 use crate::principal::Permissions;
 
 /// Whether somebody with the permissions of `holder` may grant these.
@@ -28,6 +28,11 @@ impl Granter {
     pub(crate) fn may_give(&self, role: &Role) -> bool {
         (self.is_owner || role.builtin != Some(Builtin::Owner))
             && may_grant(&self.permissions, role.permissions.iter())
+    }
+
+    /// Whether they may decide over who holds that: over nobody who may do what they may not, and over owners only as one.
+    pub(crate) fn may_decide_over(&self, held: &Held) -> bool {
+        self.may_change(held.is_owner) && may_grant(&self.permissions, held.permissions.iter())
     }
 
     /// Whether they may change the roles of a user who is an owner, or is not.

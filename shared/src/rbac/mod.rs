@@ -26,7 +26,7 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 pub use self::{
-    assignment::{assign_checked, assign_role, list_user_roles, may_change, unassign_role},
+    assignment::{assign_checked, assign_role, list_user_roles, unassign_role},
     builtin::Builtin,
     error::{AssignError, RbacError},
     grant::may_grant,
@@ -37,7 +37,7 @@ pub use self::{
     roles::{NewRole, RolePatch, create_role, delete_role, get_role, list_roles, update_role},
 };
 pub(crate) use self::{
-    assignment::{find_grantable, find_roles, give, is_last_owner},
+    assignment::{find_grantable, find_roles, give, is_last_owner, may_decide_over},
     grant::Granter,
     permissions::hold_own,
 };

@@ -32,7 +32,7 @@ pub use self::{
 pub(crate) use self::{
     proof::{BOTH_FACTORS, prove_again, second_factor_added},
     rotation::{hold, rotate},
-    service::{end_of, find_live, find_refreshable, list_of},
+    service::{end_of, find_live, find_refreshable, hold_live, list_of},
 };
 pub use crate::entity::SessionRevokeReason as RevokeReason;
 use crate::{

@@ -177,6 +177,16 @@ pub(crate) async fn find_live(
     store::find_live(tx, tenant, id, now).await
 }
 
+/// As [`find_live`]: whether there is such a session. It does not end before the transaction does.
+pub(crate) async fn hold_live(
+    tx: &Tx,
+    tenant: TenantId,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    store::hold_live(tx, tenant, id, now).await
+}
+
 /// A refresh token that could be used now.
 pub(crate) struct Refreshable {
     /// Its session.

@@ -211,6 +211,23 @@ pub(super) async fn find_live(
     .await
 }
 
+/// Whether the session has not ended, and does not before the transaction does.
+pub(super) async fn hold_live(
+    tx: &Tx,
+    tenant: TenantId,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<bool, DbErr> {
+    let row = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT 1 AS held FROM sessions
+             WHERE tenant_id = {tenant} AND id = {id} AND revoked_at IS NULL AND expires_at > {now} FOR SHARE"
+        ))
+        .await?;
+    Ok(row.is_some())
+}
+
 /// Writes down when sessions were seen, of many tenants at once. A row that somebody else holds is left out: its
 /// session will be seen again.
 pub(super) async fn seen(

@@ -43,13 +43,8 @@ impl Mailer {
     /// Claims the mail, sends it and writes down what came of it; nothing at all, where it is not due or another
     /// worker's.
     pub(crate) async fn handle(&self, job: Job) {
-        let claimed = match work::claim(
-            &self.context,
-            job.0,
-            crate::lease_for(self.context.config.mail.timeout),
-        )
-        .await
-        {
+        let lease = crate::lease_for(self.context.config.mail.timeout);
+        let claimed = match work::claim(&self.context, job.0, lease).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => return,
             Err(error) => {
