@@ -19,8 +19,8 @@ const MADE_AT_ONCE: usize = 100_000;
 const MOST_MEMORY: u64 = 100 * 1024 * 1024;
 const PENDING: &str = "SELECT count(*) FROM deliveries WHERE state = 'pending'";
 
-/// Calls a second of a client that does nothing else.
-async fn bare(url: &str, count: usize) -> f64 {
+/// Calls a second of a client that does nothing else, so many at once.
+async fn bare(url: &str, count: usize, at_once: usize) -> f64 {
     let client = reqwest::Client::builder().build().unwrap();
     let began = Instant::now();
     let calls = stream::iter(0..count).map(|number| {
@@ -31,7 +31,7 @@ async fn bare(url: &str, count: usize) -> f64 {
             .body(body);
         async move { assert_eq!(request.send().await.unwrap().status(), 204) }
     });
-    calls.buffer_unordered(AT_ONCE).collect::<()>().await;
+    calls.buffer_unordered(at_once).collect::<()>().await;
     rate(count, began.elapsed())
 }
 
@@ -78,7 +78,8 @@ async fn a_backlog_is_drained_and_told_beside_a_bare_client() {
     let world = World::with(&[("log.level", "warn"), ("worker.sweep_interval", "1")]).await;
     let receiver = Counting::default();
     let url = receiver.serve();
-    let floor = bare(&url, count / 2).await;
+    let one_by_one = bare(&url, count / 10, 1).await;
+    let floor = bare(&url, count / 2, AT_ONCE).await;
     let before = receiver.count();
 
     world.endpoint(&url).await;
@@ -101,8 +102,9 @@ async fn a_backlog_is_drained_and_told_beside_a_bare_client() {
     let drained = rate(count, began.elapsed());
     let cost = processor_time(worker.pid(), false).unwrap().1 / u32::try_from(count).unwrap();
     println!(
-        "{count} deliveries: {drained:.0}/s, a bare client {floor:.0}/s: {:.2}; \
-         {cost:.0?} of the worker's processor time each, at most {} MiB of memory",
+        "{count} deliveries: {drained:.0}/s; a bare client makes {one_by_one:.0} calls a second one by one: {:.2}, \
+         {floor:.0} with {AT_ONCE} at once: {:.2}; {cost:.0?} of the worker's processor time each, at most {} MiB of memory",
+        drained / one_by_one,
         drained / floor,
         most / 1024 / 1024
     );
