@@ -147,6 +147,8 @@ async fn s37_unsafe_production_settings_refuse_to_start_and_name_every_fault() {
         .env("LATCHKEY__SERVER__LISTEN", "0.0.0.0:8080")
         .env("LATCHKEY__TOKENS__KEYS", "k1:c2hvcnQ=")
         .env("LATCHKEY__WORKER__CONCURENCY", "8")
+        .env("LATCHKEY__MAIL__TIMEOUT", "0")
+        .env("LATCHKEY__TOKENS__REFRESH_TTL", "1e18")
         .output()
         .await
         .unwrap();
@@ -159,6 +161,8 @@ async fn s37_unsafe_production_settings_refuse_to_start_and_name_every_fault() {
         "mail.transport",
         "passwords",
         "worker.concurency: is not a setting",
+        "mail.timeout: must be longer than nothing",
+        "tokens.refresh_ttl: expects seconds",
     ] {
         assert!(faults.contains(fault), "{fault} is not named in:\n{faults}");
     }

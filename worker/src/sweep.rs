@@ -95,14 +95,14 @@ async fn write_usage(context: &Context) {
 
 /// A figure that cannot be told keeps nothing from being swept.
 async fn tell_overdue(context: &Context) {
-    let (deliveries, mails) = (webhook::work::overdue(context), mail::work::overdue(context));
-    match tokio::join!(deliveries, mails) {
-        (Ok(deliveries), Ok(mails)) => {
-            gauge!("latchkey_deliveries_overdue_seconds").set(deliveries.unwrap_or_default().as_secs_f64());
-            gauge!("latchkey_mails_overdue_seconds").set(mails.unwrap_or_default().as_secs_f64());
-        }
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::warn!(%error, "how long deliveries and mails are overdue is unknown");
+    let (deliveries, mails) = tokio::join!(webhook::work::overdue(context), mail::work::overdue(context));
+    for (gauge, overdue) in [
+        (gauge!("latchkey_deliveries_overdue_seconds"), deliveries),
+        (gauge!("latchkey_mails_overdue_seconds"), mails),
+    ] {
+        match overdue {
+            Ok(overdue) => gauge.set(overdue.unwrap_or_default().as_secs_f64()),
+            Err(error) => tracing::warn!(%error, "how long work is overdue is unknown"),
         }
     }
 }
@@ -164,12 +164,12 @@ fn push(context: &Context, lane: Lane, ids: impl ExactSizeIterator<Item = uuid::
 }
 
 async fn tell_expiring(context: &Context, shutdown: &CancellationToken) -> Result<(), Internal> {
-    while !shutdown.is_cancelled() && api_key::tell_expiring(context, BATCH).await? == u64::from(BATCH) {}
+    while !shutdown.is_cancelled() && api_key::tell_expiring(context, BATCH).await? >= u64::from(BATCH) {}
     Ok(())
 }
 
 async fn clear_away(context: &Context, shutdown: &CancellationToken) -> Result<(), DbErr> {
-    while !shutdown.is_cancelled() && retention::delete_expired(context, BATCH).await? == u64::from(BATCH) {}
+    while !shutdown.is_cancelled() && retention::delete_expired(context, BATCH).await? >= u64::from(BATCH) {}
     privacy::purge_tenants(context, BATCH, || shutdown.is_cancelled()).await?;
     Ok(())
 }

@@ -54,8 +54,26 @@ fn sanity(config: &Config, source: &mut Source) {
     if !(Duration::from_hours(2 * 24)..=Duration::from_hours(400 * 24)).contains(&config.webhooks.history) {
         source.fault("webhooks.history: must lie between 2 and 400 days");
     }
-    if config.worker.sweep_interval.is_zero() {
-        source.fault("worker.sweep_interval: must be longer than nothing");
+    let (server, tokens) = (&config.server, &config.tokens);
+    for (key, duration) in [
+        ("server.body_timeout", server.body_timeout),
+        ("server.keep_alive", server.keep_alive),
+        ("tokens.access_ttl", tokens.access_ttl),
+        ("tokens.refresh_ttl", tokens.refresh_ttl),
+        ("tokens.session_ttl", tokens.session_ttl),
+        ("tokens.verify_ttl", tokens.verify_ttl),
+        ("tokens.invitation_ttl", tokens.invitation_ttl),
+        ("tokens.reset_ttl", tokens.reset_ttl),
+        ("tokens.change_email_ttl", tokens.change_email_ttl),
+        ("tokens.unlock_ttl", tokens.unlock_ttl),
+        ("tokens.mfa_ttl", tokens.mfa_ttl),
+        ("mail.timeout", config.mail.timeout),
+        ("webhooks.timeout", config.webhooks.timeout),
+        ("worker.sweep_interval", config.worker.sweep_interval),
+    ] {
+        if duration.is_zero() {
+            source.fault(format!("{key}: must be longer than nothing"));
+        }
     }
     if config.worker.concurrency == 0 {
         source.fault("worker.concurrency: must be at least 1");

@@ -57,11 +57,17 @@ parsed! {
     Rate: "a number of requests and a number of seconds, as 30/60"
 }
 
+/// Instants are added up from durations, and nobody means more than that.
+const LONGEST: Duration = Duration::from_hours(100 * 366 * 24);
+
 /// Durations are written in seconds, fractions allowed.
 impl Setting for Duration {
     fn from_value(value: &Value) -> Result<Self, String> {
         let seconds = f64::from_value(value)?;
-        Duration::try_from_secs_f64(seconds).map_err(|_| "expects seconds, not negative".to_owned())
+        Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|duration| *duration <= LONGEST)
+            .ok_or_else(|| "expects seconds, not negative and no more than a century".to_owned())
     }
 }
 
