@@ -426,8 +426,18 @@ async fn metadata_rate_and_families_of_types_are_kept_and_checked() {
         ("event_types", json!(["user.exploded.*"])),
     ] {
         let body = json!({ "url": "https://hooks.example.com/a", field: value });
-        api.post_as(&owner, "/v1/webhooks/endpoints", body.clone())
-            .await
-            .refused(422, "validation_failed");
+        let refused = api.post_as(&owner, "/v1/webhooks/endpoints", body.clone()).await;
+        let pointer = refused.refused(422, "validation_failed")["errors"][0]["pointer"].clone();
+        assert!(
+            pointer.as_str().unwrap().starts_with(&format!("/{field}")),
+            "{pointer}"
+        );
+    }
+    for (path, pointer) in [
+        ("/v1/webhooks/deliveries?event_type=a%20b", "/query/event_type"),
+        ("/v1/webhooks/events?type=a%20b", "/query/type"),
+    ] {
+        let refused = api.get_as(&owner, path).await.refused(422, "validation_failed");
+        assert_eq!(refused["errors"][0]["pointer"], pointer);
     }
 }

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, DbErr, raw_sql};
+use uuid::Uuid;
 
-use crate::{context::Context, outbox, partition, postgres::CrossTenant};
+use crate::{context::Context, outbox, partition, postgres::CrossTenant, webhook};
 
 /// Ended sessions stay for a month more, for whoever asks where an account was used.
 const SESSION_HISTORY: Duration = Duration::from_hours(30 * 24);
@@ -125,21 +126,38 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
     let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
     most = most.max(outbox::mark_old(&tx, now, limit).await?);
     tx.commit().await?;
-    let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
-    most = most.max(outbox::erase_marked(&tx, None, limit).await?);
-    tx.commit().await?;
+    erase_marked(context, limit).await?;
     Ok(most)
+}
+
+/// Walks past the events that still wait, however many they are, a page a transaction.
+async fn erase_marked(context: &Context, limit: i64) -> Result<(), DbErr> {
+    let mut after = Some(Uuid::nil());
+    while let Some(last) = after {
+        let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
+        after = outbox::erase_marked(&tx, None, last, limit).await?;
+        tx.commit().await?;
+    }
+    Ok(())
 }
 
 /// Ends the history of webhooks that is older than the settings say: events, deliveries and attempts by the day, and up
 /// to `limit` rows of each that lie in no day's partition; how many of the latter there were at most.
 ///
-/// A day of which a delivery still waits stays until that has come to its end.
+/// A day of which a delivery still waits stays until that has come to its end. One that has waited since the day before
+/// those, for longer than all its attempts take, comes to it here.
 ///
 /// # Errors
 /// When a day cannot be dropped now; it is found again by the next run.
 pub async fn end_history(context: &Context, limit: u32) -> Result<u64, DbErr> {
-    let before = context.clock.now() - context.config.webhooks.history;
+    let webhooks = &context.config.webhooks;
+    let before = context.clock.now() - webhooks.history;
+    let attempts = webhooks
+        .schedule
+        .iter()
+        .sum::<Duration>()
+        .mul_f64(1.0 + webhooks.jitter);
+    while webhook::end_outlived(context, before - attempts, limit).await? >= u64::from(limit) {}
     let dropped = partition::drop_before(context, before).await?;
     if dropped > 0 {
         tracing::info!(partitions = dropped, %before, "the history of webhooks that is older has ended");

@@ -277,7 +277,7 @@ async fn what_is_not_valid_is_named() {
     let error = try_with(|new| new.url = "https://10.0.0.1/".to_owned()).await;
     assert!(matches!(error, WebhookError::InvalidUrl(UrlFault::NotPublic)));
     let error = try_with(|new| new.event_types = vec!["user.exploded".to_owned()]).await;
-    assert!(matches!(error, WebhookError::InvalidEventType { name } if name == "user.exploded"));
+    assert!(matches!(error, WebhookError::InvalidEventType { name, .. } if name == "user.exploded"));
     let error = try_with(|new| new.headers = Headers::from([("Host".to_owned(), "x".to_owned())])).await;
     assert!(matches!(error, WebhookError::InvalidHeader(HeaderFault::Reserved(name)) if name == "Host"));
     let error = try_with(|new| new.description = Some("a\0b".to_owned())).await;

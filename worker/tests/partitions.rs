@@ -76,14 +76,14 @@ async fn rows_of_a_day_without_a_partition_work_and_end_like_others() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     let context = world.context();
     world.endpoint(&receiver.url("/")).await;
-    world.advance(-50 * DAY);
+    world.advance(-32 * DAY);
     world.publish("order.placed", json!({})).await;
     end_deliveries(&world).await;
     let waiting = world.publish("order.placed", json!({})).await;
     assert_eq!(partition::rows_outside(context).await.unwrap(), 4);
     // A day of which rows lie elsewhere already gets no partition.
     assert_eq!(make_today(context).await, 0);
-    world.advance(50 * DAY);
+    world.advance(32 * DAY);
 
     assert_eq!(retention::end_history(context, 10).await.unwrap(), 1);
     assert_eq!(retention::end_history(context, 10).await.unwrap(), 0);
@@ -104,7 +104,7 @@ async fn a_day_is_dropped_whole_unless_a_delivery_of_it_waits() {
     let context = world.context();
     world.endpoint("http://127.0.0.1:9/").await;
     let before = world.count(PARTITIONS).await;
-    for (day, ended) in [(40, true), (20, true), (1, true), (35, false)] {
+    for (day, ended) in [(40, true), (20, true), (1, true), (32, false)] {
         world.advance(-day * DAY);
         assert_eq!(make_today(context).await, 3);
         world.publish("order.placed", json!({})).await;
@@ -128,6 +128,35 @@ async fn a_day_is_dropped_whole_unless_a_delivery_of_it_waits() {
     let far = context.clock.now() + TimeDelta::days(1_000);
     assert_eq!(partition::drop_before(context, far).await.unwrap(), 3);
     assert_eq!(world.count(ROWS).await, 2);
+}
+
+/// What is never called never fails for good, and would keep everybody's history.
+#[tokio::test]
+async fn a_delivery_that_has_waited_for_longer_than_all_attempts_take_ends_with_its_day() {
+    let world = World::new().await;
+    let context = world.context();
+    world.endpoint("http://127.0.0.1:9/").await;
+    let before = world.count(PARTITIONS).await;
+    for day in [40, 32] {
+        world.advance(-day * DAY);
+        make_today(context).await;
+        world.publish("order.placed", json!({})).await;
+        world.advance(day * DAY);
+    }
+    // One is being called at this moment.
+    let now = context.clock.now();
+    let leased = format!(
+        "UPDATE deliveries SET lease_until = '{}'",
+        now + TimeDelta::seconds(30)
+    );
+    world.execute(&leased).await;
+    retention::end_history(context, 10).await.unwrap();
+    assert_eq!(world.count(PARTITIONS).await, before + 6);
+    world.execute("UPDATE deliveries SET lease_until = NULL").await;
+    retention::end_history(context, 10).await.unwrap();
+    assert_eq!(world.count(PARTITIONS).await, before + 3);
+    let waiting = "SELECT count(*) FROM deliveries WHERE state = 'pending'";
+    assert_eq!(world.count(waiting).await, 1, "that one may still be delivered");
 }
 
 #[tokio::test]

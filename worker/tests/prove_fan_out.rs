@@ -165,6 +165,28 @@ async fn events_written_together_are_spread_where_their_deliveries_are_very_many
 }
 
 #[tokio::test]
+async fn the_burst_of_one_tenant_keeps_no_other_waiting() {
+    let mut world = World::new().await;
+    add_endpoints(&world, AT_ONCE + 1).await;
+    for _ in 0..60 {
+        world.publish("order.placed", json!({})).await;
+    }
+    world.turn_to("globex").await;
+    add_endpoints(&world, AT_ONCE + 1).await;
+    world.publish("order.placed", json!({})).await;
+    // By lot: not to be drawn in thirty turns happens once in a thousand million times.
+    for _ in 0..30 {
+        fan_out::step(world.context()).await.unwrap();
+    }
+    let of_globex = format!("{DELIVERIES} WHERE tenant_id = '{}'", world.tenant);
+    assert_eq!(world.count(&of_globex).await, AT_ONCE + 1);
+    assert!(
+        world.count("SELECT count(*) FROM fanouts").await > 0,
+        "the burst goes on"
+    );
+}
+
+#[tokio::test]
 async fn an_event_goes_to_those_who_were_there_and_still_are() {
     let world = World::new().await;
     add_endpoints(&world, AT_ONCE + 3).await;

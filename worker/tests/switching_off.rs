@@ -20,14 +20,25 @@ async fn look(world: &World, endpoint: &Endpoint) -> Endpoint {
         .unwrap()
 }
 
-/// Publishes and waits until the call has failed, however old the events before are.
+/// Publishes and waits until a call has failed, however old the events before are.
 async fn fails(world: &World, receiver: &Receiver) {
+    fail(world, receiver, 1).await;
+}
+
+/// As [`fails`], with all the attempts of a schedule with one wait.
+async fn fails_for_good(world: &World, receiver: &Receiver) {
+    fail(world, receiver, 2).await;
+}
+
+async fn fail(world: &World, receiver: &Receiver, attempts: i64) {
     let failed = "SELECT count(*) FROM attempts";
     let before = world.count(failed).await;
-    receiver.answer([Answer::status(500)]);
+    receiver.answer((0..attempts).map(|_| Answer::status(500)));
     world.publish("order.placed", json!({})).await;
-    receiver.next().await;
-    while world.count(failed).await == before {
+    for _ in 0..attempts {
+        receiver.next().await;
+    }
+    while world.count(failed).await < before + attempts {
         tokio::task::yield_now().await;
     }
 }
@@ -50,8 +61,7 @@ async fn add_owner(world: &World, email: &str) {
 
 #[tokio::test]
 async fn five_days_of_failures_turn_an_endpoint_off_and_its_owners_hear_of_it() {
-    // One call for each event: only what is published here fails.
-    let world = World::with(&[("webhooks.schedule", "8640000")]).await;
+    let world = World::with(&[("webhooks.schedule", "0.01")]).await;
     let (failing, other) = (Receiver::start().await, Receiver::start().await);
     add_owner(&world, "olive@example.com").await;
     let endpoint = world
@@ -65,15 +75,15 @@ async fn five_days_of_failures_turn_an_endpoint_off_and_its_owners_hear_of_it() 
     partition::make_ahead(world.context()).await.unwrap();
     let worker = world.worker().await;
 
-    fails(&world, &failing).await;
+    fails_for_good(&world, &failing).await;
     while look(&world, &endpoint).await.failing_since.is_none() {
         tokio::task::yield_now().await;
     }
     world.advance(5 * DAY - 60);
-    fails(&world, &failing).await;
+    fails_for_good(&world, &failing).await;
     assert!(look(&world, &endpoint).await.enabled, "not yet");
     world.advance(120);
-    fails(&world, &failing).await;
+    fails_for_good(&world, &failing).await;
 
     let told = other.next().await.json();
     assert_eq!(told["data"]["reason"], "failing");
@@ -111,6 +121,25 @@ async fn five_days_of_failures_turn_an_endpoint_off_and_its_owners_hear_of_it() 
     .await
     .unwrap();
     assert_eq!((again.failing_since, again.disabled_reason), (None, None));
+}
+
+/// Nobody knows how it was in between.
+#[tokio::test]
+async fn a_failure_after_days_without_a_call_turns_off_nothing() {
+    // One call for each event: only what is published here fails.
+    let world = World::with(&[("webhooks.schedule", "8640000")]).await;
+    let receiver = Receiver::start().await;
+    let endpoint = world.endpoint(&receiver.url("/")).await.endpoint;
+    partition::make_ahead(world.context()).await.unwrap();
+    let worker = world.worker().await;
+    fails(&world, &receiver).await;
+    while look(&world, &endpoint).await.failing_since.is_none() {
+        tokio::task::yield_now().await;
+    }
+    world.advance(7 * DAY);
+    fails(&world, &receiver).await;
+    worker.stop().await;
+    assert!(look(&world, &endpoint).await.enabled);
 }
 
 #[tokio::test]

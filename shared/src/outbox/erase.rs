@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
 use uuid::Uuid;
 
 use crate::{
-    id::{self, TenantId},
+    id::{self, TenantId, UserId},
     postgres::Tx,
 };
 
@@ -21,38 +21,40 @@ struct Waiting {
     event_id: Uuid,
 }
 
-/// Erases the data of up to `limit` events that are marked for it, in one tenant or in all, and what receivers
-/// answered to them; how many there were.
+/// Erases the data of events that are marked for it, and what receivers answered to them: of the first `limit` behind
+/// `after`, about one user or about anybody. The last one that was looked at, if there may be more behind it.
 ///
 /// An event of which a delivery is still under way keeps its bytes until that has ended, because every attempt sends
 /// the same. It is found again by the worker. Once erased it is not sent anew.
 ///
 /// # Errors
 /// When the database does not answer.
-pub(crate) async fn erase_marked(tx: &Tx, tenant: Option<TenantId>, limit: i64) -> Result<u64, DbErr> {
-    let (mut erased, mut after) = (0, Uuid::nil());
-    loop {
-        let marked = Marked::find_by_statement(raw_sql!(
-            Postgres,
-            "SELECT id, tenant_id FROM events
-             WHERE erase AND ({tenant}::uuid IS NULL OR tenant_id = {tenant}) AND id > {after}
-             ORDER BY id LIMIT {limit} FOR NO KEY UPDATE SKIP LOCKED"
-        ))
-        .all(tx)
-        .await?;
-        let Some(last) = marked.last() else {
-            return Ok(erased);
-        };
-        after = last.id;
-        erased += erase(tx, &marked).await?;
-        if erased >= limit.unsigned_abs() || (marked.len() as u64) < limit.unsigned_abs() {
-            return Ok(erased);
-        }
+pub(crate) async fn erase_marked(
+    tx: &Tx,
+    about: Option<(TenantId, UserId)>,
+    after: Uuid,
+    limit: i64,
+) -> Result<Option<Uuid>, DbErr> {
+    let (tenant, user) = about.unzip();
+    let marked = Marked::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT id, tenant_id FROM events
+         WHERE erase AND id > {after}
+           AND ({user}::uuid IS NULL OR (tenant_id = {tenant} AND user_id = {user}))
+         ORDER BY id LIMIT {limit} FOR NO KEY UPDATE SKIP LOCKED"
+    ))
+    .all(tx)
+    .await?;
+    if marked.is_empty() {
+        return Ok(None);
     }
+    erase(tx, &marked).await?;
+    let is_full = i64::try_from(marked.len()).is_ok_and(|found| found >= limit);
+    Ok(marked.last().map(|last| last.id).filter(|_| is_full))
 }
 
 /// Erases those of the events that nothing is under way of.
-async fn erase(tx: &Tx, marked: &[Marked]) -> Result<u64, DbErr> {
+async fn erase(tx: &Tx, marked: &[Marked]) -> Result<(), DbErr> {
     let ids: Vec<Uuid> = marked.iter().map(|event| event.id).collect();
     let (of_deliveries, of_fan_outs, (first, last)) = (ids.clone(), ids.clone(), id::span(&ids));
     // `state || ''` and the span: see `webhook::work`.
@@ -82,14 +84,13 @@ async fn erase(tx: &Tx, marked: &[Marked]) -> Result<u64, DbErr> {
                SELECT id FROM deliveries WHERE event_id = ANY({events}) AND id BETWEEN {first} AND {last}))"
     ))
     .await?;
-    let erased = tx
-        .execute_raw(raw_sql!(
-            Postgres,
-            "UPDATE events e SET erase = false, erased = true, user_id = NULL, body = json_build_object(
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "UPDATE events e SET erase = false, erased = true, user_id = NULL, body = json_build_object(
                  'type', e.type, 'timestamp', e.body::json -> 'timestamp', 'tenant_id', e.tenant_id,
                  'data', json_build_object('erased', true))::text
              WHERE e.id = ANY({ids}) AND e.id BETWEEN {first} AND {last}"
-        ))
-        .await?;
-    Ok(erased.rows_affected())
+    ))
+    .await
+    .map(drop)
 }

@@ -3,8 +3,8 @@
 //! Whom an event goes to is settled with the event: the endpoints that were enabled then and asked for its type. Whoever
 //! is turned off or deleted before its turn comes gets nothing; who is made or turned on later does not either.
 //!
-//! Workers need no leader. Each takes the events that have waited longest for a turn and that nobody else holds, and
-//! writes a chunk's deliveries together with how far it has come: cut off at any point, the chunk is there whole or not
+//! Workers need no leader. Each draws a tenant, so that a burst of one keeps no other waiting, takes of its events those that
+//! have waited longest for a turn and that nobody else holds, and writes a chunk's deliveries together with how far it has come: cut off at any point, the chunk is there whole or not
 //! at all, and no endpoint gets an event twice.
 
 use chrono::{DateTime, Utc};
@@ -43,9 +43,11 @@ pub async fn step(context: &Context) -> Result<Option<usize>, DbErr> {
     let tx = context.postgres.cross_tenant(CrossTenant::FanOut).await?;
     let turn = Turn::find_by_statement(raw_sql!(
         Postgres,
-        "SELECT id, tenant_id, event_type, cardinality(event_ids) AS events, cardinality(endpoint_ids) AS endpoints,
+        "WITH drawn AS MATERIALIZED (SELECT tenant_id FROM fanouts GROUP BY tenant_id ORDER BY random() LIMIT 1)
+         SELECT id, tenant_id, event_type, cardinality(event_ids) AS events, cardinality(endpoint_ids) AS endpoints,
                 spread, created_at
-         FROM fanouts ORDER BY touched_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED"
+         FROM fanouts ORDER BY tenant_id = (SELECT tenant_id FROM drawn) DESC, touched_at
+         LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED"
     ))
     .one(&tx)
     .await?;

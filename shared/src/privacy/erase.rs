@@ -1,5 +1,7 @@
 //! Forgetting a user.
 
+use uuid::Uuid;
+
 use super::{
     classification::TABLES,
     store::{self, Subject},
@@ -23,7 +25,13 @@ pub(super) async fn erase(change: &Change<'_>, tenant: &Tenant, user: &user::Mod
     for table in TABLES {
         store::end(&change.tx, &subject, table).await?;
     }
-    outbox::erase_marked(&change.tx, Some(tenant.id), EVENTS_AT_ONCE).await?;
+    outbox::erase_marked(
+        &change.tx,
+        Some((tenant.id, user.id)),
+        Uuid::nil(),
+        EVENTS_AT_ONCE,
+    )
+    .await?;
     Ok(())
 }
 

@@ -10,6 +10,19 @@ use super::{
 };
 use crate::{crypto::seal::SealBroken, error::Internal, outbox::InvalidEventType};
 
+/// Where somebody names a type of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenType {
+    /// As that of an event.
+    Own,
+    /// As one that an endpoint wants.
+    Wanted,
+    /// As that of the events to list.
+    OfEvents,
+    /// As that of the deliveries to list.
+    OfDeliveries,
+}
+
 /// Why a request could not be met.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
@@ -24,6 +37,8 @@ pub enum WebhookError {
     InvalidEventType {
         /// As it was given.
         name: String,
+        /// What it was given as.
+        given: GivenType,
     },
     /// More types than an endpoint may list.
     #[error("an endpoint lists {0} event types at most; an empty list means all")]

@@ -1,6 +1,9 @@
 //! What may stand in an endpoint's smaller fields.
 
-use super::{error::WebhookError, model::Metadata};
+use super::{
+    error::{GivenType, WebhookError},
+    model::Metadata,
+};
 use crate::{config::Rate, outbox};
 
 /// The most event types that an endpoint may list.
@@ -53,7 +56,10 @@ pub(super) fn checked_event_types(mut names: Vec<String>) -> Result<Vec<String>,
         .iter()
         .find(|name| !outbox::is_subscribable(name) && !outbox::is_pattern(name))
     {
-        Some(name) => Err(WebhookError::InvalidEventType { name: name.clone() }),
+        Some(name) => Err(WebhookError::InvalidEventType {
+            name: name.clone(),
+            given: GivenType::Wanted,
+        }),
         None => Ok(names),
     }
 }

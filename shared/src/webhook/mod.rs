@@ -15,6 +15,7 @@ mod field;
 pub mod header;
 mod health;
 mod model;
+mod outlived;
 mod publish;
 pub mod recover;
 mod redeliver;
@@ -27,9 +28,10 @@ pub mod target;
 mod turn_off;
 pub mod work;
 
+pub(crate) use self::outlived::end_outlived;
 pub(crate) use self::turn_off::{cancel_rest, disable_failing};
 pub use self::{
-    error::WebhookError,
+    error::{GivenType, WebhookError},
     event_type::{
         EventTypeInfo, EventTypePatch, MAX_DOCUMENT, MAX_OWN, NewEventType, create_event_type,
         delete_event_type, list_event_types, update_event_type,

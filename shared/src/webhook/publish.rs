@@ -17,7 +17,7 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::WebhookError;
+use super::{GivenType, WebhookError};
 use crate::{
     batch::Batcher,
     context::{Context, use_claims},
@@ -81,6 +81,7 @@ impl Publisher {
     ) -> Result<EventId, WebhookError> {
         let event_type = OwnEventType::parse(event_type).map_err(|_| WebhookError::InvalidEventType {
             name: event_type.to_owned(),
+            given: GivenType::Own,
         })?;
         let payload = to_raw_value(payload)?;
         if payload.get().len() > MAX_PAYLOAD {

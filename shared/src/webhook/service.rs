@@ -5,7 +5,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use serde_json::{Value, json};
 
 use super::{
-    error::WebhookError,
+    error::{GivenType, WebhookError},
     field::{checked_description, checked_event_types, checked_metadata, columns},
     header::{self, Headers},
     model::{
@@ -260,7 +260,7 @@ pub async fn list_events(
     filter: &EventFilter,
     page: PageRequest,
 ) -> Result<Page<Event>> {
-    check_type(filter.event_type.as_deref())?;
+    check_type(filter.event_type.as_deref(), GivenType::OfEvents)?;
     let tenant = caller.principal().tenant;
     let tx = context.postgres.tenant(tenant).await?;
     let rows = store::events(tenant, &tx, filter, page).await?;
@@ -288,7 +288,7 @@ pub async fn list_deliveries(
     filter: &DeliveryFilter,
     page: PageRequest,
 ) -> Result<Page<Delivery>> {
-    check_type(filter.event_type.as_deref())?;
+    check_type(filter.event_type.as_deref(), GivenType::OfDeliveries)?;
     let tenant = caller.principal().tenant;
     let tx = context.postgres.tenant(tenant).await?;
     let rows = store::deliveries(tenant, &tx, filter, page).await?;
@@ -296,10 +296,11 @@ pub async fn list_deliveries(
 }
 
 /// What a filter may ask for.
-fn check_type(name: Option<&str>) -> Result<()> {
+fn check_type(name: Option<&str>, given: GivenType) -> Result<()> {
     match name.filter(|name| !outbox::is_subscribable(name)) {
         Some(name) => Err(WebhookError::InvalidEventType {
             name: name.to_owned(),
+            given,
         }),
         None => Ok(()),
     }

@@ -416,7 +416,7 @@ pub async fn note_endpoints(
 ///
 /// Plans are kept while days begin and grow: what is right for one that is empty must be right for one that is not. And
 /// should the database crash, what was queued is found once more: nothing has to wait for the disk.
-async fn walk(context: &Context) -> Result<Tx, DbErr> {
+pub(super) async fn walk(context: &Context) -> Result<Tx, DbErr> {
     let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
     tx.execute_unprepared("SET LOCAL enable_seqscan = off; SET LOCAL synchronous_commit = off")
         .await?;

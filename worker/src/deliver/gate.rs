@@ -3,14 +3,15 @@
 //! An endpoint has a window of calls at once, as TCP has for a path that it does not know: small at first, wider by one
 //! with each answer that comes soon, half as wide after each call that takes long. What does not answer at all is called
 //! by one at a time in the end, and after several such calls in a row not at all for a pause: the circuit is open.
-//! All endpoints of a tenant together call with half of a lane's slots at most, and hold three quarters with those that wait.
+//! All endpoints of a tenant together call with half of a lane's slots at most, and hold three quarters with those that wait;
+//! all slow endpoints together, whosesoever they are, call with half of them.
 //!
 //! Whoever finds the window full waits a moment for a call to end, as long as no more wait than are called: an endpoint
-//! that answers at once keeps its calls coming. Anyone else is told when to come back. The turns are handed out at the
-//! pace that the endpoint keeps, so that a backlog does not come back all at once.
+//! that answers at once keeps its calls coming. Anyone else is told when to come back ([`Turns`]).
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,6 +23,8 @@ use latchkey_shared::{
 use metrics::counter;
 use tokio::{sync::oneshot, time::timeout};
 
+use super::turns::Turns;
+
 /// Calls at once to an endpoint of which nothing is known, and to one that answers slowly.
 const FIRST_WINDOW: usize = 8;
 /// An answer that takes longer holds a slot that others want.
@@ -31,13 +34,11 @@ const SLOW: Duration = Duration::from_secs(1);
 const GUESSED_PACE: Duration = Duration::from_millis(20);
 /// So long somebody waits for a call to end.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// The soonest and the latest that a delivery comes back.
-const BACK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 /// So many slow calls in a row without an answer open the circuit.
 const OPENING: u32 = 5;
 /// The first pause of an open circuit; each further call without an answer doubles it, up to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
-/// Endpoints that nobody has asked for since are forgotten when that many are known.
+/// Tenants and endpoints that nobody has asked for since are forgotten when that many are known.
 const KNOWN: usize = 10_000;
 const FORGET: Duration = Duration::from_mins(10);
 
@@ -47,13 +48,45 @@ pub(super) struct Gate(Arc<Shared>);
 
 struct Shared {
     shares: HashMap<Lane, Share>,
-    tenants: Mutex<HashMap<TenantId, Tenant>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tenants: Known<TenantId, Tenant>,
+    /// Calls to slow endpoints, of all tenants.
+    slow: HashMap<Lane, usize>,
+}
+
+/// What was asked for lately.
+struct Known<K, V> {
+    map: HashMap<K, V>,
+    /// When there are more, it is time to forget: seldom enough that nobody pays for what others have left.
+    many: usize,
+}
+
+impl<K, V> Default for Known<K, V> {
+    fn default() -> Self {
+        Self {
+            map: HashMap::new(),
+            many: KNOWN,
+        }
+    }
+}
+
+impl<K: Eq + Hash, V> Known<K, V> {
+    fn forget_but(&mut self, keep: impl Fn(&V) -> bool) {
+        if self.map.len() > self.many {
+            self.map.retain(|_, value| keep(value));
+            self.many = KNOWN.max(self.map.len() * 2);
+        }
+    }
 }
 
 /// What one tenant may hold of a lane.
 #[derive(Clone, Copy, Default)]
 struct Share {
-    /// Calls at once, of all its endpoints or of one.
+    /// Calls at once, of all its endpoints or of one; and of all that are slow.
     calls: usize,
     /// Those and whoever waits to call.
     jobs: usize,
@@ -62,7 +95,7 @@ struct Share {
 #[derive(Default)]
 struct Tenant {
     calls: HashMap<Lane, usize>,
-    endpoints: HashMap<EndpointId, Endpoint>,
+    endpoints: Known<EndpointId, Endpoint>,
     waiting: VecDeque<Place>,
 }
 
@@ -70,7 +103,7 @@ struct Tenant {
 struct Place {
     lane: Lane,
     endpoint: EndpointId,
-    tell: oneshot::Sender<()>,
+    tell: oneshot::Sender<Slot>,
 }
 
 struct Endpoint {
@@ -79,13 +112,19 @@ struct Endpoint {
     waiting: usize,
     /// How long a call takes, roughly.
     pace: Duration,
-    /// When the last of those who were told to come back has its turn.
-    last_turn: Instant,
+    turns: Turns,
     /// Slow calls without an answer since the last answer.
     unanswered: u32,
     /// While the circuit is open.
     open_until: Option<Instant>,
     asked_at: Instant,
+}
+
+/// What a call takes until it ends.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// Whether it is one of those that slow endpoints have together.
+    slow: bool,
 }
 
 /// A call that may be made now. Its slot is free again when this is dropped.
@@ -94,6 +133,7 @@ pub(super) struct Pass {
     lane: Lane,
     tenant: TenantId,
     endpoint: EndpointId,
+    slot: Slot,
     ended: Option<Ended>,
 }
 
@@ -105,8 +145,8 @@ struct Ended {
 }
 
 enum Asked {
-    Go,
-    Wait(oneshot::Receiver<()>),
+    Go(Slot),
+    Wait(oneshot::Receiver<Slot>),
     Back(Duration),
 }
 
@@ -120,7 +160,7 @@ impl Gate {
         let shares = slots.into_iter().map(|(lane, slots)| (lane, share(slots)));
         Self(Arc::new(Shared {
             shares: shares.collect(),
-            tenants: Mutex::default(),
+            state: Mutex::default(),
         }))
     }
 
@@ -137,7 +177,7 @@ impl Gate {
     ) -> Result<Pass, Duration> {
         let asked = self.ask(lane, tenant, endpoint, Instant::now());
         let told = match asked {
-            Asked::Go => return Ok(self.pass(lane, tenant, endpoint)),
+            Asked::Go(slot) => return Ok(self.pass(lane, tenant, endpoint, slot)),
             Asked::Back(after) => return Err(after),
             Asked::Wait(told) => told,
         };
@@ -148,56 +188,56 @@ impl Gate {
             endpoint,
             told,
         };
-        if timeout(PATIENCE, &mut waiting.told)
-            .await
-            .is_ok_and(|told| told.is_ok())
-        {
-            return Ok(self.pass(lane, tenant, endpoint));
+        if let Ok(Ok(slot)) = timeout(PATIENCE, &mut waiting.told).await {
+            return Ok(self.pass(lane, tenant, endpoint, slot));
         }
         drop(waiting);
-        let mut tenants = self.tenants();
-        let known = tenants
-            .entry(tenant)
-            .or_default()
-            .endpoint(endpoint, Instant::now());
-        Err(known.turn(Instant::now()))
+        let now = Instant::now();
+        let mut state = self.state();
+        let tenant = state.tenants.map.entry(tenant).or_default();
+        Err(tenant.endpoint(endpoint, now).turn(now))
     }
 
     /// After how long a delivery comes back whose endpoint is called once in a `step` at most: behind all that were told
     /// so before.
     pub(super) fn defer(&self, tenant: TenantId, endpoint: EndpointId, step: Duration) -> Duration {
         let now = Instant::now();
-        let mut tenants = self.tenants();
-        let known = tenants.entry(tenant).or_default().endpoint(endpoint, now);
-        known.turn_in(step, now)
+        let mut state = self.state();
+        let known = state
+            .tenants
+            .map
+            .entry(tenant)
+            .or_default()
+            .endpoint(endpoint, now);
+        known.turns.next(step, known.open_until, now)
     }
 
-    fn pass(&self, lane: Lane, tenant: TenantId, endpoint: EndpointId) -> Pass {
+    fn pass(&self, lane: Lane, tenant: TenantId, endpoint: EndpointId, slot: Slot) -> Pass {
         Pass {
             gate: self.clone(),
             lane,
             tenant,
             endpoint,
+            slot,
             ended: None,
         }
     }
 
     fn ask(&self, lane: Lane, tenant: TenantId, endpoint: EndpointId, now: Instant) -> Asked {
         let share = self.share(lane);
-        let mut tenants = self.tenants();
-        if tenants.len() > KNOWN {
-            tenants.retain(|_, tenant| tenant.is_busy() || tenant.was_asked_since(now, FORGET));
-        }
-        let tenant = tenants.entry(tenant).or_default();
-        tenant.forget(now);
+        let mut state = self.state();
+        let State { tenants, slow } = &mut *state;
+        tenants.forget_but(|tenant| tenant.is_busy() || tenant.was_asked_since(now, FORGET));
+        let tenant = tenants.map.entry(tenant).or_default();
+        tenant.endpoints.forget_but(|known| {
+            known.calls + known.waiting > 0 || now.duration_since(known.asked_at) < FORGET
+        });
         let calls = tenant.calls(lane);
         let jobs = calls + tenant.waiting.iter().filter(|place| place.lane == lane).count();
-        let known = tenant.endpoint(endpoint, now);
-        if calls < share.calls && known.has_room(now) {
-            known.calls += 1;
-            tenant.calls.insert(lane, calls + 1);
-            return Asked::Go;
+        if let Some(slot) = tenant.take(lane, endpoint, share, slow, now) {
+            return Asked::Go(slot);
         }
+        let known = tenant.endpoint(endpoint, now);
         if known.is_open(now) || known.waiting >= known.window || jobs >= share.jobs {
             return Asked::Back(known.turn(now));
         }
@@ -207,25 +247,39 @@ impl Gate {
         Asked::Wait(told)
     }
 
-    fn leave(&self, lane: Lane, tenant: TenantId, endpoint: EndpointId, ended: Option<Ended>) {
+    fn leave(
+        &self,
+        lane: Lane,
+        (tenant, endpoint): (TenantId, EndpointId),
+        slot: Slot,
+        ended: Option<Ended>,
+    ) {
         let now = Instant::now();
-        let mut tenants = self.tenants();
-        let Some(tenant) = tenants.get_mut(&tenant) else {
+        let mut state = self.state();
+        let State { tenants, slow } = &mut *state;
+        let Some(tenant) = tenants.map.get_mut(&tenant) else {
             return;
         };
-        let calls = tenant.calls(lane);
-        tenant.calls.insert(lane, calls.saturating_sub(1));
-        let known = tenant.endpoint(endpoint, now);
-        known.calls = known.calls.saturating_sub(1);
+        tenant.put_back(lane, endpoint, slot, slow, now);
         if let Some(ended) = ended {
-            known.learn(ended, self.share(Lane::Fresh).calls, now);
+            tenant
+                .endpoint(endpoint, now)
+                .learn(ended, self.share(Lane::Fresh).calls, now);
         }
-        tenant.call_next(|lane| self.share(lane).calls, now);
+        tenant.call_next(|lane| self.share(lane), slow, now);
+    }
+
+    fn call_next_of(&self, tenant: TenantId) {
+        let mut state = self.state();
+        let State { tenants, slow } = &mut *state;
+        if let Some(tenant) = tenants.map.get_mut(&tenant) {
+            tenant.call_next(|lane| self.share(lane), slow, Instant::now());
+        }
     }
 
     // Nothing under the lock panics, and every state of it is a valid one.
-    fn tenants(&self) -> MutexGuard<'_, HashMap<TenantId, Tenant>> {
-        self.0.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -235,17 +289,18 @@ struct Waiting<'a> {
     lane: Lane,
     tenant: TenantId,
     endpoint: EndpointId,
-    told: oneshot::Receiver<()>,
+    told: oneshot::Receiver<Slot>,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.told.close();
-        if self.told.try_recv().is_ok() {
+        match self.told.try_recv() {
             // Told at the last moment, and nobody heard it: the slot is the next one's.
-            self.gate.leave(self.lane, self.tenant, self.endpoint, None);
-        } else if let Some(tenant) = self.gate.tenants().get_mut(&self.tenant) {
-            tenant.call_next(|lane| self.gate.share(lane).calls, Instant::now());
+            Ok(slot) => self
+                .gate
+                .leave(self.lane, (self.tenant, self.endpoint), slot, None),
+            Err(_) => self.gate.call_next_of(self.tenant),
         }
     }
 }
@@ -259,35 +314,77 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.gate.leave(self.lane, self.tenant, self.endpoint, self.ended);
+        let of = (self.tenant, self.endpoint);
+        self.gate.leave(self.lane, of, self.slot, self.ended);
     }
 }
 
 impl Tenant {
     fn endpoint(&mut self, id: EndpointId, now: Instant) -> &mut Endpoint {
-        let endpoint = self.endpoints.entry(id).or_insert_with(|| Endpoint::new(now));
+        let endpoint = self.endpoints.map.entry(id).or_insert_with(|| Endpoint::new(now));
         endpoint.asked_at = now;
         endpoint
     }
 
+    /// A slot for a call, if the endpoint, the tenant and the slow ones together leave one.
+    fn take(
+        &mut self,
+        lane: Lane,
+        id: EndpointId,
+        share: Share,
+        slow: &mut HashMap<Lane, usize>,
+        now: Instant,
+    ) -> Option<Slot> {
+        let calls = self.calls(lane);
+        let known = self.endpoint(id, now);
+        let slot = Slot {
+            slow: known.pace >= SLOW,
+        };
+        let slow = slow.entry(lane).or_default();
+        if calls >= share.calls || !known.has_room(now) || (slot.slow && *slow >= share.calls) {
+            return None;
+        }
+        known.calls += 1;
+        *slow += usize::from(slot.slow);
+        self.calls.insert(lane, calls + 1);
+        Some(slot)
+    }
+
     /// Hands free slots to those who wait, the first first.
-    fn call_next(&mut self, share: impl Fn(Lane) -> usize, now: Instant) {
+    fn call_next(&mut self, share: impl Fn(Lane) -> Share, slow: &mut HashMap<Lane, usize>, now: Instant) {
         let mut still = VecDeque::new();
         while let Some(place) = self.waiting.pop_front() {
-            let (lane, id, calls) = (place.lane, place.endpoint, self.calls(place.lane));
-            let has_room = calls < share(lane) && self.endpoint(id, now).has_room(now);
-            if !has_room && !place.tell.is_closed() {
-                still.push_back(place);
+            let (lane, id) = (place.lane, place.endpoint);
+            if place.tell.is_closed() {
+                self.endpoint(id, now).waits_no_more();
                 continue;
             }
-            let known = self.endpoint(id, now);
-            known.waiting = known.waiting.saturating_sub(1);
-            if has_room && place.tell.send(()).is_ok() {
-                self.endpoint(id, now).calls += 1;
-                self.calls.insert(lane, calls + 1);
+            let Some(slot) = self.take(lane, id, share(lane), slow, now) else {
+                still.push_back(place);
+                continue;
+            };
+            self.endpoint(id, now).waits_no_more();
+            if place.tell.send(slot).is_err() {
+                self.put_back(lane, id, slot, slow, now);
             }
         }
         self.waiting = still;
+    }
+
+    fn put_back(
+        &mut self,
+        lane: Lane,
+        id: EndpointId,
+        slot: Slot,
+        slow: &mut HashMap<Lane, usize>,
+        now: Instant,
+    ) {
+        let calls = self.calls(lane).saturating_sub(1);
+        self.calls.insert(lane, calls);
+        let known = self.endpoint(id, now);
+        known.calls = known.calls.saturating_sub(1);
+        let slow = slow.entry(lane).or_default();
+        *slow = slow.saturating_sub(usize::from(slot.slow));
     }
 
     fn calls(&self, lane: Lane) -> usize {
@@ -300,16 +397,9 @@ impl Tenant {
 
     fn was_asked_since(&self, now: Instant, since: Duration) -> bool {
         self.endpoints
+            .map
             .values()
             .any(|known| now.duration_since(known.asked_at) < since)
-    }
-
-    fn forget(&mut self, now: Instant) {
-        if self.endpoints.len() > KNOWN {
-            self.endpoints.retain(|_, known| {
-                known.calls + known.waiting > 0 || now.duration_since(known.asked_at) < FORGET
-            });
-        }
     }
 }
 
@@ -320,7 +410,7 @@ impl Endpoint {
             calls: 0,
             waiting: 0,
             pace: GUESSED_PACE,
-            last_turn: now,
+            turns: Turns::new(now),
             unanswered: 0,
             open_until: None,
             asked_at: now,
@@ -340,14 +430,11 @@ impl Endpoint {
     /// Hands out a turn to come back, behind all that were handed out before.
     fn turn(&mut self, now: Instant) -> Duration {
         let step = self.pace / u32::try_from(self.window).unwrap_or(u32::MAX).max(1);
-        self.turn_in(step, now)
+        self.turns.next(step, self.open_until, now)
     }
 
-    fn turn_in(&mut self, step: Duration, now: Instant) -> Duration {
-        let from = self.last_turn.max(now).max(self.open_until.unwrap_or(now));
-        // Not for ever: what was learnt may be wrong by then.
-        self.last_turn = (from + step).min(now + BACK.1);
-        (self.last_turn - now).max(BACK.0)
+    fn waits_no_more(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
     }
 
     fn learn(&mut self, ended: Ended, share: usize, now: Instant) {
@@ -380,6 +467,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::deliver::turns::{LATEST, SOONEST};
 
     const SOON: Duration = Duration::from_millis(5);
     const LATE: Duration = Duration::from_secs(15);
@@ -397,7 +485,7 @@ mod tests {
 
     fn go(gate: &Gate, (tenant, endpoint): (TenantId, EndpointId)) -> Option<Pass> {
         match gate.ask(Lane::Fresh, tenant, endpoint, Instant::now()) {
-            Asked::Go => Some(gate.pass(Lane::Fresh, tenant, endpoint)),
+            Asked::Go(slot) => Some(gate.pass(Lane::Fresh, tenant, endpoint, slot)),
             Asked::Back(_) => None,
             Asked::Wait(told) => {
                 drop(Waiting {
@@ -435,15 +523,14 @@ mod tests {
         assert!(go(&gate, one).is_none(), "the circuit is open");
         let (tenant, endpoint) = one;
         let later = Instant::now() + PAUSE.1;
+        let Asked::Go(probe) = gate.ask(Lane::Fresh, tenant, endpoint, later) else {
+            panic!("no probe");
+        };
         assert!(
-            matches!(gate.ask(Lane::Fresh, tenant, endpoint, later), Asked::Go),
-            "a probe"
-        );
-        assert!(
-            !matches!(gate.ask(Lane::Fresh, tenant, endpoint, later), Asked::Go),
+            !matches!(gate.ask(Lane::Fresh, tenant, endpoint, later), Asked::Go(_)),
             "one alone"
         );
-        gate.pass(Lane::Fresh, tenant, endpoint).ended(SOON, true);
+        gate.pass(Lane::Fresh, tenant, endpoint, probe).ended(SOON, true);
         assert!(go(&gate, one).is_some(), "an answer closes it");
     }
 
@@ -465,6 +552,23 @@ mod tests {
     }
 
     #[test]
+    fn slow_endpoints_of_many_tenants_leave_half_of_the_slots_to_others() {
+        let gate = fresh(64);
+        let each = || (1..=100).map(|tenant| ids(tenant, 1));
+        // It takes a few calls to know that an endpoint is slow.
+        for of in each() {
+            for _ in 0..20 {
+                go(&gate, of).unwrap().ended(LATE, true);
+            }
+        }
+        let hogged: Vec<Pass> = each().flat_map(|of| fill(&gate, of)).collect();
+        assert_eq!(hogged.len(), 32);
+        assert!(go(&gate, ids(101, 1)).is_some(), "a new one");
+        drop(hogged);
+        assert_eq!(fill(&gate, ids(1, 1)).len(), FIRST_WINDOW, "they have ended");
+    }
+
+    #[test]
     fn those_of_a_tenant_that_wait_leave_a_quarter_of_the_slots_to_others() {
         let gate = fresh(64);
         let asks = |tenant, endpoint| {
@@ -474,9 +578,9 @@ mod tests {
         // A window of each endpoint calls, and as many would wait.
         let asked: Vec<Asked> = (0..2_000).map(|n| asks(1, n % 100)).collect();
         let count = |of: fn(&Asked) -> bool| asked.iter().filter(|asked| of(asked)).count();
-        assert_eq!(count(|asked| matches!(asked, Asked::Go)), 32);
+        assert_eq!(count(|asked| matches!(asked, Asked::Go(_))), 32);
         assert_eq!(count(|asked| matches!(asked, Asked::Wait(_))), 16);
-        assert!(matches!(asks(2, 1), Asked::Go));
+        assert!(matches!(asks(2, 1), Asked::Go(_)));
     }
 
     #[test]
@@ -487,7 +591,7 @@ mod tests {
                 let (tenant, endpoint) = ids(tenant, tenant * 1_000 + n);
                 gate.ask(lane, tenant, endpoint, Instant::now())
             });
-            asked.filter(|asked| matches!(asked, Asked::Go)).count()
+            asked.filter(|asked| matches!(asked, Asked::Go(_))).count()
         };
         assert_eq!(calls(Lane::Retry, 1), 8);
         assert_eq!(calls(Lane::Retry, 2), 8);
@@ -512,7 +616,7 @@ mod tests {
             })
             .collect();
         assert!(turns.is_sorted());
-        assert_eq!((turns[0], *turns.last().unwrap()), BACK);
+        assert_eq!((turns[0], *turns.last().unwrap()), (SOONEST, LATEST.0));
         let in_the_second_minute = |turn: &&Duration| (60..120).contains(&turn.as_secs());
         let few = turns.iter().filter(in_the_second_minute).count();
         assert!((400..=500).contains(&few), "{few}");

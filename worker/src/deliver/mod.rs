@@ -7,9 +7,11 @@ mod call;
 mod caller;
 mod gate;
 mod guard;
+mod turns;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use latchkey_shared::{
     batch::Batcher,
     context::Context,
@@ -111,8 +113,9 @@ impl Deliverer {
         let called = self.call(&claimed).await;
         pass.ended(called.observed.duration, called.observed.status.is_some());
         let finished = self.finished(&claimed, &called);
+        let is_last = finished.next == Next::Failed;
         if self.records.submit(finished).await == Some(true) {
-            self.judge(&claimed, &called).await;
+            self.judge(&claimed, &called, is_last).await;
         }
     }
 
@@ -126,15 +129,19 @@ impl Deliverer {
     }
 
     /// What a call says of its endpoint. Should any of this fail, the endpoint's next call does it.
-    async fn judge(&self, claimed: &Claimed, called: &Called) {
+    ///
+    /// An endpoint that is seldom called may have been well between two failures, however long ago the first one was: it is
+    /// turned off by a delivery that has failed for long itself.
+    async fn judge(&self, claimed: &Claimed, called: &Called, is_last: bool) {
         let (failing_since, disable_after) =
             (claimed.failing_since, self.context.config.webhooks.disable_after);
+        let for_long = |since: DateTime<Utc>| since + disable_after <= called.observed.started_at;
         if called.is_gone() {
             self.switch_off(claimed, Offence::Gone).await;
         } else if called.succeeded() == failing_since.is_some() {
             let (endpoint, answers) = (claimed.endpoint_id, called.succeeded());
             self.endpoints.submit(Standing { endpoint, answers }).await;
-        } else if failing_since.is_some_and(|since| since + disable_after <= called.observed.started_at) {
+        } else if failing_since.is_some_and(for_long) && (is_last || for_long(claimed.created_at)) {
             self.switch_off(claimed, Offence::Failing).await;
         }
     }

@@ -1,6 +1,6 @@
 //! What of webhooks becomes which problem.
 
-use latchkey_shared::webhook::WebhookError;
+use latchkey_shared::webhook::{GivenType, WebhookError};
 
 use crate::problem::{Failure, FieldError, ProblemCode};
 
@@ -14,7 +14,7 @@ impl From<WebhookError> for Failure {
         match error {
             WebhookError::NotFound => Self::new(ProblemCode::NotFound, "There is no such resource."),
             WebhookError::InvalidUrl(_) => field("/url", "refused_url"),
-            WebhookError::InvalidEventType { .. } => field("/type", "invalid_event_type"),
+            WebhookError::InvalidEventType { given, .. } => field(pointer(given), "invalid_event_type"),
             WebhookError::TooManyEventTypes(_) => field("/event_types", "too_many"),
             WebhookError::InvalidHeader(_) => field("/headers", "invalid_header"),
             WebhookError::InvalidDescription(_) => field("/description", "invalid"),
@@ -38,5 +38,14 @@ impl From<WebhookError> for Failure {
             }
             WebhookError::Internal(error) => error.into(),
         }
+    }
+}
+
+fn pointer(given: GivenType) -> &'static str {
+    match given {
+        GivenType::Own => "/type",
+        GivenType::Wanted => "/event_types",
+        GivenType::OfEvents => "/query/type",
+        GivenType::OfDeliveries => "/query/event_type",
     }
 }

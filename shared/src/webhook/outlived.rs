@@ -1,0 +1,34 @@
+//! Deliveries that have waited for as long as history is kept.
+//!
+//! What is never called (its endpoint has a limit that is always used up, or no room) makes no attempt, and so never comes
+//! to the end of its schedule. It would keep its day, and with that day everybody's history, from ending.
+
+use chrono::{DateTime, Utc};
+use sea_orm::{ConnectionTrait, DbErr, raw_sql};
+
+use super::work::walk;
+use crate::{context::Context, id};
+
+/// Ends up to `limit` deliveries from before that still wait and that nobody is calling; how many there were.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn end_outlived(context: &Context, before: DateTime<Utc>, limit: u32) -> Result<u64, DbErr> {
+    let (now, before, limit) = (context.clock.now(), id::first_id(before), i64::from(limit));
+    let tx = walk(context).await?;
+    let ended = tx
+        .execute_raw(raw_sql!(
+            Postgres,
+            "WITH outlived AS MATERIALIZED (
+                 SELECT id FROM deliveries
+                 WHERE state = 'pending' AND id < {before} AND (lease_until IS NULL OR lease_until < {now})
+                 LIMIT {limit} FOR NO KEY UPDATE SKIP LOCKED)
+             UPDATE deliveries d SET state = 'failed', generation = d.generation + 1, lease_until = NULL,
+                 next_attempt_at = NULL, finished_at = {now}
+             WHERE d.id = ANY(ARRAY(SELECT id FROM outlived)) AND d.id < {before}"
+        ))
+        .await?
+        .rows_affected();
+    tx.commit().await?;
+    Ok(ended)
+}
