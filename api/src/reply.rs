@@ -227,7 +227,7 @@ impl<T: Type + Send> ApiResponse for Stream<T> {
         };
         responses(
             200,
-            "OK, a line each; the schema is that of one line",
+            "OK. NDJSON: each line is JSON, as `x-itemSchema` says",
             vec![lines],
             Vec::new(),
         )
@@ -263,7 +263,6 @@ pub struct List<T: ParseFromJSON + ToJSON + IsObjectType + Send + Sync> {
     /// Whether another page follows.
     has_more: bool,
     /// Names the next page.
-    #[oai(skip_serializing_if_is_none = false)]
     next_cursor: Option<String>,
 }
 

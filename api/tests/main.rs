@@ -5,6 +5,7 @@
 mod accounts;
 mod api_keys;
 mod audit;
+mod conformance;
 mod dns_server;
 mod document;
 mod domains;

@@ -25,6 +25,8 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use crate::conformance;
+
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const ADMIN: &str = "admin@platform.test";
 
@@ -134,14 +136,19 @@ impl Api {
         self.client.request(method, format!("{}{path}", self.base_url))
     }
 
+    /// What the server answers, which is as the document says.
     pub(crate) async fn send(request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        Answer {
-            status,
-            headers,
+        let (client, request) = request.build_split();
+        let request = request.unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = client.execute(request).await.unwrap();
+        let answer = Answer {
+            status: response.status(),
+            headers: response.headers().clone(),
             text: response.text().await.unwrap(),
-        }
+        };
+        conformance::check(&method, &path, &answer);
+        answer
     }
 
     /// Before sign-in, in a tenant.

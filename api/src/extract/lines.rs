@@ -19,6 +19,8 @@ use crate::problem::{Failure, FieldError, ProblemCode};
 
 /// What the body is declared as, of requests and of responses.
 pub const NDJSON: &str = "application/x-ndjson";
+/// What else the body may be declared as.
+pub const BYTES: &str = "application/octet-stream";
 /// A longer line is refused by itself.
 const MAX_LINE: usize = 64 * 1024;
 /// A client that sends nothing for so long has gone.
@@ -128,7 +130,7 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Lines<T> {
 
     fn request_meta() -> Option<MetaRequest> {
         Some(MetaRequest {
-            description: Some("A line each; the schema is that of one line"),
+            description: Some("NDJSON: each line is JSON, as `x-itemSchema` says"),
             content: vec![MetaMediaType {
                 content_type: NDJSON,
                 schema: T::schema_ref(),
@@ -167,10 +169,10 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Lines<T> {
     }
 }
 
-/// No media type for it is registered; these are in use.
+/// No media type for it is registered; these are in use. Generated clients that know none of them send bytes.
 fn is_ndjson(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
-    [NDJSON, "application/ndjson", "application/jsonl"]
+    [NDJSON, "application/ndjson", "application/jsonl", BYTES]
         .iter()
         .any(|known| essence.eq_ignore_ascii_case(known))
 }

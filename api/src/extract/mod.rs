@@ -20,6 +20,6 @@ pub use self::{
     form::FormOrJson,
     json::Json,
     limit::{Limit, LimitClass, Mail, SignIn, Token},
-    lines::{Line, Lines, NDJSON},
+    lines::{BYTES, Line, Lines, NDJSON},
     tenant::{InTenant, Named},
 };

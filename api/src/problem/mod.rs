@@ -283,6 +283,20 @@ impl<S: Statuses> ApiResponse for ApiError<S> {
 
 fn describe(status: u16) -> MetaResponse {
     let known = StatusCode::from_u16(status).unwrap_or_default();
+    MetaResponse {
+        description: known.canonical_reason().unwrap_or("Problem"),
+        status: Some(status),
+        status_range: None,
+        content: vec![MetaMediaType {
+            content_type: CONTENT_TYPE,
+            schema: Problem::schema_ref(),
+        }],
+        headers: headers(status),
+    }
+}
+
+/// The headers that a refusal with that status always has.
+pub(crate) fn headers(status: u16) -> Vec<MetaHeader> {
     let header = |name: &str, description: &str| MetaHeader {
         name: name.to_owned(),
         description: Some(description.to_owned()),
@@ -290,7 +304,7 @@ fn describe(status: u16) -> MetaResponse {
         deprecated: false,
         schema: String::schema_ref(),
     };
-    let headers = match status {
+    match status {
         401 => vec![header("WWW-Authenticate", "How to authenticate (RFC 6750)")],
         429 => vec![
             header(
@@ -305,15 +319,5 @@ fn describe(status: u16) -> MetaResponse {
         ],
         503 => vec![header("Retry-After", "Seconds to wait (RFC 9110 section 10.2.3)")],
         _ => Vec::new(),
-    };
-    MetaResponse {
-        description: known.canonical_reason().unwrap_or("Problem"),
-        status: Some(status),
-        status_range: None,
-        content: vec![MetaMediaType {
-            content_type: CONTENT_TYPE,
-            schema: Problem::schema_ref(),
-        }],
-        headers,
     }
 }

@@ -3,32 +3,36 @@
 //! The framework says `3.0.0` and writes `application/json; charset=utf-8`. What we publish is OpenAPI 3.1, with
 //! keys in a stable order, and a 3.0 variant for generators that read no other.
 
+mod openapi_3_0;
 mod schemas;
 mod webhooks;
 
 use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
 
-use crate::routes::{
-    account::AccountApi,
-    api_keys::ApiKeysApi,
-    audit::AuditApi,
-    auth::AuthApi,
-    authz::AuthzApi,
-    health::HealthApi,
-    invitations::InvitationsApi,
-    mail_templates::MailTemplatesApi,
-    mfa::MfaApi,
-    passwords::PasswordsApi,
-    permissions::PermissionsApi,
-    roles::{RolesApi, UserRolesApi},
-    service_accounts::ServiceAccountsApi,
-    sessions::SessionsApi,
-    tenant::{TenantApi, TenantDomainsApi},
-    tenants::TenantsApi,
-    tokens::TokensApi,
-    users::UsersApi,
-    webhooks::{AttemptsApi, EventTypesApi, WebhookActionsApi, WebhooksApi},
+use crate::{
+    extract::NDJSON,
+    routes::{
+        account::AccountApi,
+        api_keys::ApiKeysApi,
+        audit::AuditApi,
+        auth::AuthApi,
+        authz::AuthzApi,
+        health::HealthApi,
+        invitations::InvitationsApi,
+        mail_templates::MailTemplatesApi,
+        mfa::MfaApi,
+        passwords::PasswordsApi,
+        permissions::PermissionsApi,
+        roles::{RolesApi, UserRolesApi},
+        service_accounts::ServiceAccountsApi,
+        sessions::SessionsApi,
+        tenant::{TenantApi, TenantDomainsApi},
+        tenants::TenantsApi,
+        tokens::TokensApi,
+        users::UsersApi,
+        webhooks::{AttemptsApi, EventTypesApi, WebhookActionsApi, WebhooksApi},
+    },
 };
 
 type Apis = (
@@ -89,7 +93,9 @@ fn document_without_webhooks() -> Result<Value, serde_json::Error> {
         license.insert("identifier".to_owned(), json!("Apache-2.0"));
     }
     open_operations(&mut document);
-    rewrite(&mut document);
+    each_object(&mut document, &mut tidy);
+    each_object(&mut document, &mut lines);
+    each_object(&mut document, &mut preconditions);
     repeatable_operations(&mut document);
     schemas::complete(&mut document);
     Ok(document)
@@ -101,19 +107,7 @@ fn document_without_webhooks() -> Result<Value, serde_json::Error> {
 /// As [`document`].
 pub fn document_3_0() -> Result<Value, serde_json::Error> {
     let mut document = document_without_webhooks()?;
-    document["openapi"] = json!("3.0.3");
-    if let Some(license) = document
-        .pointer_mut("/info/license")
-        .and_then(Value::as_object_mut)
-    {
-        license.remove("identifier");
-        license.insert(
-            "url".to_owned(),
-            json!("https://www.apache.org/licenses/LICENSE-2.0"),
-        );
-    }
-    schemas::flag_null(&mut document);
-    plain_problems(&mut document);
+    openapi_3_0::rewrite(&mut document);
     Ok(document)
 }
 
@@ -196,35 +190,52 @@ fn repeatable_operations(document: &mut Value) {
 }
 
 /// Media types without parameters, and examples that their schemas allow.
-fn rewrite(value: &mut Value) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(rewrite),
-        Value::Object(fields) => {
-            if let Some(content) = fields.get_mut("content").and_then(Value::as_object_mut) {
-                *content = std::mem::take(content)
-                    .into_iter()
-                    .map(|(media_type, body)| (media_type.replace("; charset=utf-8", ""), body))
-                    .collect();
-            }
-            // The framework writes an absent field of an example as null.
-            if let Some(example) = fields.get_mut("example").and_then(Value::as_object_mut) {
-                example.retain(|_, value| !value.is_null());
-            }
-            fields.values_mut().for_each(rewrite);
-        }
-        _ => {}
+fn tidy(fields: &mut Map<String, Value>) {
+    if let Some(content) = fields.get_mut("content").and_then(Value::as_object_mut) {
+        *content = std::mem::take(content)
+            .into_iter()
+            .map(|(media_type, body)| (media_type.replace("; charset=utf-8", ""), body))
+            .collect();
+    }
+    // The framework writes an absent field of an example as null.
+    if let Some(example) = fields.get_mut("example").and_then(Value::as_object_mut) {
+        example.retain(|_, value| !value.is_null());
     }
 }
 
-/// Generators that read 3.0 know one media type for JSON.
-fn plain_problems(value: &mut Value) {
+/// A body of many lines is text. What a line is has no place in OpenAPI before 3.2, whose word is `itemSchema`.
+fn lines(fields: &mut Map<String, Value>) {
+    let Some(body) = fields
+        .get_mut("content")
+        .and_then(|content| content.get_mut(NDJSON))
+    else {
+        return;
+    };
+    let line = body["schema"].take();
+    body["schema"] = json!({ "type": "string", "format": "binary" });
+    body["x-itemSchema"] = line;
+}
+
+/// The framework knows no header that must be there and is told of by another status than 400.
+fn preconditions(fields: &mut Map<String, Value>) {
+    let required = fields
+        .get("responses")
+        .is_some_and(|responses| responses.get("428").is_some());
+    let parameters = fields.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        if required && parameter["name"] == "If-Match" {
+            parameter["required"] = json!(true);
+        }
+    }
+}
+
+/// Changes each object of a document, those within before those around them.
+fn each_object(value: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(plain_problems),
+        Value::Array(items) => items.iter_mut().for_each(|item| each_object(item, change)),
         Value::Object(fields) => {
-            if let Some(problem) = fields.remove("application/problem+json") {
-                fields.insert("application/json".to_owned(), problem);
-            }
-            fields.values_mut().for_each(plain_problems);
+            fields.values_mut().for_each(|field| each_object(field, change));
+            change(fields);
         }
         _ => {}
     }

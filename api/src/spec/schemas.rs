@@ -1,26 +1,36 @@
 //! Schemas that say what the framework leaves out: which fields may be null, and which are always there.
 //!
-//! A request may leave an optional field out or send null, and no field that is not named. A response always
-//! has every field; what may be missing is null.
+//! A request may leave an optional field out or send null, and no field that is not named. A response
+//! has every field but a few; what may be missing is null. All of it in the words that generators of clients know.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-const PREFIX: &str = "#/components/schemas/";
+use super::each_object;
+
+pub(super) const PREFIX: &str = "#/components/schemas/";
+
+/// Fields of responses that are not there, and not null, where there is nothing to say.
+const LEFT_OUT: [(&str, &str); 3] = [
+    ("ApiKeyVerification", "rate_limit"),
+    ("Authorization", "results"),
+    ("CreatedApiKey", "rotated_from"),
+];
 
 /// Completes every component's schema.
 pub(super) fn complete(document: &mut Value) {
+    each_object(document, &mut refer);
     let requests = reachable_from_requests(document);
     let schemas = document
         .pointer_mut("/components/schemas")
         .and_then(Value::as_object_mut);
     for (name, schema) in schemas.into_iter().flatten() {
-        complete_one(schema, requests.contains(name));
+        complete_one(name, schema, requests.contains(name));
     }
 }
 
-fn complete_one(schema: &mut Value, is_request: bool) {
+fn complete_one(name: &str, schema: &mut Value, is_request: bool) {
     let required: BTreeSet<String> = schema["required"]
         .as_array()
         .into_iter()
@@ -30,12 +40,18 @@ fn complete_one(schema: &mut Value, is_request: bool) {
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
     };
-    for (name, property) in properties.iter_mut() {
-        if !required.contains(name) {
+    let left_out = |field: &str| LEFT_OUT.contains(&(name, field));
+    for (field, property) in properties.iter_mut() {
+        if !required.contains(field) && !left_out(field) {
             *property = nullable(property.take());
         }
     }
-    let all: Vec<Value> = properties.keys().cloned().map(Value::from).collect();
+    let all: Vec<Value> = properties
+        .keys()
+        .filter(|field| !left_out(field))
+        .cloned()
+        .map(Value::from)
+        .collect();
     if is_request {
         schema["additionalProperties"] = json!(false);
     } else {
@@ -45,45 +61,37 @@ fn complete_one(schema: &mut Value, is_request: bool) {
 
 /// JSON Schema 2020-12: null is a type.
 fn nullable(mut schema: Value) -> Value {
-    match schema.get("type").and_then(text) {
-        Some(kind) => {
-            schema["type"] = json!([kind, "null"]);
-            schema
-        }
-        None => json!({ "anyOf": [schema, { "type": "null" }] }),
+    if let Some(kind) = schema.get("type").and_then(text) {
+        schema["type"] = json!([kind, "null"]);
+        return schema;
+    }
+    // Of the field, not of one of its types.
+    let description = schema
+        .as_object_mut()
+        .and_then(|fields| fields.remove("description"));
+    let mut either = json!({ "anyOf": [schema, { "type": "null" }] });
+    if let Some(description) = description {
+        either["description"] = description;
+    }
+    either
+}
+
+/// A reference with words of its own. The framework makes a type of the words, to be matched besides, which no generator
+/// can name: some leave out whatever has such a field.
+fn refer(fields: &mut Map<String, Value>) {
+    if let Some([Value::Object(reference), Value::Object(words)]) = parts(fields)
+        && reference.contains_key("$ref")
+        && words.keys().all(|key| key == "description")
+    {
+        let (reference, words) = (reference.clone(), words.clone());
+        fields.remove("allOf");
+        fields.extend(reference);
+        fields.extend(words);
     }
 }
 
-/// The same for OpenAPI 3.0, where null is a flag.
-pub(super) fn flag_null(value: &mut Value) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(flag_null),
-        Value::Object(fields) => {
-            fields.values_mut().for_each(flag_null);
-            flag_null_here(fields);
-        }
-        _ => {}
-    }
-}
-
-fn flag_null_here(fields: &mut Map<String, Value>) {
-    let null = json!("null");
-    if let Some(Value::Array(kinds)) = fields.get("type")
-        && kinds.contains(&null)
-        && let Some(kind) = kinds.iter().find(|kind| **kind != null).cloned()
-    {
-        fields.insert("type".to_owned(), kind);
-        fields.insert("nullable".to_owned(), json!(true));
-    }
-    if let Some(Value::Array(choices)) = fields.get("anyOf")
-        && let [schema, other] = choices.as_slice()
-        && *other == json!({ "type": "null" })
-    {
-        let schema = schema.clone();
-        fields.remove("anyOf");
-        fields.insert("allOf".to_owned(), json!([schema]));
-        fields.insert("nullable".to_owned(), json!(true));
-    }
+fn parts(fields: &Map<String, Value>) -> Option<&[Value]> {
+    fields.get("allOf")?.as_array().map(Vec::as_slice)
 }
 
 /// The names of all schemas that a request's body is made of.
@@ -144,9 +152,5 @@ mod tests {
             assert_eq!(schema["properties"]["b"]["type"], json!(["string", "null"]));
             assert_eq!(schema["properties"]["c"]["anyOf"][1], json!({ "type": "null" }));
         }
-        flag_null(&mut document);
-        let answered = &document["components"]["schemas"]["Answered"]["properties"];
-        assert_eq!(answered["b"], json!({ "type": "string", "nullable": true }));
-        assert_eq!(answered["c"]["allOf"][0]["$ref"], "#/components/schemas/C");
     }
 }

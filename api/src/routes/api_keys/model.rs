@@ -101,7 +101,6 @@ pub(super) struct OwnerView {
     #[oai(rename = "type")]
     owner_type: OwnerType,
     /// Of the user or service account; none for the tenant.
-    #[oai(skip_serializing_if_is_none = false)]
     id: Option<Uuid>,
 }
 

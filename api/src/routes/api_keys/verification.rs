@@ -129,20 +129,15 @@ pub(super) struct VerificationView {
     valid: bool,
     /// Why, or why not.
     code: CodeView,
-    #[oai(skip_serializing_if_is_none = false)]
     key_id: Option<Uuid>,
-    #[oai(skip_serializing_if_is_none = false)]
     owner: Option<OwnerView>,
-    #[oai(skip_serializing_if_is_none = false)]
     environment: Option<EnvironmentView>,
     /// What it may do now; nothing, if it does not count.
     scopes: Vec<String>,
-    #[oai(skip_serializing_if_is_none = false)]
     expires_at: Option<Timestamp>,
     /// Of a key that has one, and comes as far as it.
     #[oai(skip_serializing_if_is_none)]
     rate_limit: Option<StandingView>,
-    #[oai(skip_serializing_if_is_none = false)]
     metadata: Option<Any<Map<String, Value>>>,
 }
 

@@ -23,29 +23,21 @@ pub(super) struct ApiKeyView {
     status: StatusView,
     /// Where it may be used from; from anywhere, if empty.
     allowed_cidrs: Vec<String>,
-    #[oai(skip_serializing_if_is_none = false)]
     rate_limit: Option<RateLimitView>,
     metadata: Any<Map<String, Value>>,
     created_at: Timestamp,
     updated_at: Timestamp,
-    #[oai(skip_serializing_if_is_none = false)]
     expires_at: Option<Timestamp>,
     /// The key whose place it took.
-    #[oai(skip_serializing_if_is_none = false)]
     rotated_from: Option<Uuid>,
     /// The key that has taken its place.
-    #[oai(skip_serializing_if_is_none = false)]
     rotated_to: Option<Uuid>,
     /// Until when it works beside that one.
-    #[oai(skip_serializing_if_is_none = false)]
     retires_at: Option<Timestamp>,
-    #[oai(skip_serializing_if_is_none = false)]
     revoked_at: Option<Timestamp>,
     /// `revoked`, `batch` or `leaked`.
-    #[oai(skip_serializing_if_is_none = false)]
     revoke_reason: Option<String>,
     /// When it was last used, to half a minute.
-    #[oai(skip_serializing_if_is_none = false)]
     last_used_at: Option<Timestamp>,
 }
 

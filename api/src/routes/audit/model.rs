@@ -15,22 +15,17 @@ pub(super) struct AuditEventView {
     /// `user`, `api_key`, `anonymous` (nobody had signed in) or `system` (Latchkey itself).
     actor_kind: String,
     /// The user or the API key.
-    #[oai(skip_serializing_if_is_none = false)]
     actor_id: Option<Uuid>,
     /// What was done, as `user.create`.
     action: String,
     /// What it was done to, as `user`.
-    #[oai(skip_serializing_if_is_none = false)]
     target_kind: Option<String>,
-    #[oai(skip_serializing_if_is_none = false)]
     target_id: Option<Uuid>,
     /// `success` or `failure`.
     outcome: String,
     /// `X-Request-Id` of the request.
-    #[oai(skip_serializing_if_is_none = false)]
     request_id: Option<String>,
     /// The client's address.
-    #[oai(skip_serializing_if_is_none = false)]
     address: Option<String>,
     /// What else is worth knowing; never a secret.
     detail: JsonObject,

@@ -16,8 +16,8 @@ use self::error::invalid_token;
 pub(in crate::routes) use self::model::SentView;
 pub use self::model::UserView;
 use self::model::{
-    LoginRequest, LoginView, RefreshRequest, RegisterReply, RegisterRequest, ResendRequest, UnlockRequest,
-    VerifiedView, VerifyRequest,
+    LoginRequest, LoginView, RefreshRequest, RegisterReply, RegisterRequest, ResendVerificationRequest,
+    UnlockRequest, VerifiedView, VerifyEmailRequest,
 };
 pub(in crate::routes) use self::model::{MfaMethod, SessionTokens, TokenType};
 use super::Tag;
@@ -64,7 +64,7 @@ impl AuthApi {
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         named: Named,
-        body: Json<VerifyRequest>,
+        body: Json<VerifyEmailRequest>,
     ) -> ApiResult<Reply<VerifiedView>, (Input, Limited)> {
         named.check(Kind::OneTime, &body.token, invalid_token)?;
         let user = auth::verify_email(auth, &origin, &body.token).await?;
@@ -88,7 +88,7 @@ impl AuthApi {
         /// The tenant's id or slug; without it the host names the tenant
         #[oai(name = "X-Tenant-ID")]
         tenant: InTenant,
-        body: Json<ResendRequest>,
+        body: Json<ResendVerificationRequest>,
     ) -> ApiResult<Accepted<SentView>, (Input, Tenancy, Limited)> {
         auth::resend_verification(auth, &tenant, &origin, &email(&body.email)?).await?;
         Ok(Accepted(SentView::verification()))

@@ -114,6 +114,7 @@ impl ApiResponse for RegisterReply {
 
 /// An account that was made.
 #[derive(Object)]
+#[oai(rename = "Registered")]
 pub(super) struct RegisteredView {
     status: RegisteredStatus,
     user: UserView,
@@ -127,6 +128,7 @@ enum RegisteredStatus {
 
 /// A mail is on its way, if the address takes one.
 #[derive(Object)]
+#[oai(rename = "VerificationSent")]
 pub(in crate::routes) struct SentView {
     status: SentStatus,
 }
@@ -148,7 +150,7 @@ impl SentView {
 /// A token from a mail.
 #[derive(Object)]
 #[oai(deny_unknown_fields)]
-pub(super) struct VerifyRequest {
+pub(super) struct VerifyEmailRequest {
     /// From the link in the mail.
     #[oai(validator(max_length = 256))]
     pub(super) token: String,
@@ -165,6 +167,7 @@ pub(super) struct UnlockRequest {
 
 /// A proven address.
 #[derive(Object)]
+#[oai(rename = "VerifiedEmail")]
 pub(super) struct VerifiedView {
     user_id: Uuid,
     email: String,
@@ -182,7 +185,7 @@ impl From<User> for VerifiedView {
 /// An address that waits for its mail.
 #[derive(Object)]
 #[oai(deny_unknown_fields)]
-pub(super) struct ResendRequest {
+pub(super) struct ResendVerificationRequest {
     /// The address.
     #[oai(validator(max_length = 254))]
     pub(super) email: String,
@@ -326,7 +329,6 @@ pub(in crate::routes) struct SessionTokens {
     refresh_expires_in: i64,
     session_id: Uuid,
     /// Names this device at its next sign-in; keep it. Null where the device is known already.
-    #[oai(skip_serializing_if_is_none = false)]
     device_token: Option<String>,
     user: UserView,
 }
@@ -353,7 +355,7 @@ impl From<SignedIn> for SessionTokens {
 }
 
 #[derive(Enum)]
-#[oai(rename_all = "snake_case")]
+#[oai(rename = "UserStatus", rename_all = "snake_case")]
 enum UserStatusView {
     Active,
     Disabled,
@@ -369,10 +371,8 @@ pub struct UserView {
     /// Whether the address is verified: proven by a mail, or on an administrator's word.
     email_verified: bool,
     /// The address that takes its place once it is proven.
-    #[oai(skip_serializing_if_is_none = false)]
     pending_email: Option<String>,
     /// What the user goes by.
-    #[oai(skip_serializing_if_is_none = false)]
     name: Option<String>,
     status: UserStatusView,
     created_at: Timestamp,

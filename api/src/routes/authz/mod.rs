@@ -42,7 +42,7 @@ impl From<QuestionRequest> for Question {
 /// One question, as `permission` with or without `user_id`, or several as `checks`.
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
-struct CheckRequest {
+struct CheckAuthorizationRequest {
     /// The `resource:action`.
     #[oai(validator(min_length = 1, max_length = 128))]
     permission: Option<String>,
@@ -53,7 +53,7 @@ struct CheckRequest {
     checks: Option<Vec<QuestionRequest>>,
 }
 
-impl Example for CheckRequest {
+impl Example for CheckAuthorizationRequest {
     fn example() -> Self {
         Self {
             permission: Some("invoices:approve".to_owned()),
@@ -63,7 +63,7 @@ impl Example for CheckRequest {
     }
 }
 
-impl CheckRequest {
+impl CheckAuthorizationRequest {
     /// The questions, and whether they came as a list.
     fn read(self) -> Result<(Vec<Question>, bool), Failure> {
         let fault = |pointer, code, detail: &str| {
@@ -115,7 +115,7 @@ impl AuthzApi {
         &self,
         Data(auth): Data<&Auth>,
         Permit(caller): Permit<AuthzCheck>,
-        body: Json<CheckRequest>,
+        body: Json<CheckAuthorizationRequest>,
     ) -> ApiResult<Reply<CheckView>, (Permitted, Input)> {
         let (questions, is_list) = body.0.read()?;
         let answers = auth::are_allowed(auth, &caller, &questions).await?;

@@ -6,7 +6,11 @@ use std::sync::{
 };
 
 use latchkey_shared::auth::Auth;
-use poem::{IntoResponse, Response, http::StatusCode, web::Data};
+use poem::{
+    IntoResponse, Response,
+    http::{HeaderValue, StatusCode, header},
+    web::Data,
+};
 use poem_openapi::{
     ApiResponse, Enum, Object, OpenApi,
     registry::{MetaMediaType, MetaResponse, MetaResponses, Registry},
@@ -14,7 +18,11 @@ use poem_openapi::{
 };
 
 use super::Tag;
-use crate::{extract::Json, problem::ApiResult, reply::Ok as Reply};
+use crate::{
+    extract::Json,
+    problem::{ApiResult, headers},
+    reply::Ok as Reply,
+};
 
 /// The operations.
 pub struct HealthApi;
@@ -42,6 +50,7 @@ enum LiveStatus {
 
 /// The process runs.
 #[derive(Object)]
+#[oai(rename = "Liveness")]
 struct LiveView {
     status: LiveStatus,
 }
@@ -67,8 +76,12 @@ enum ReadyStatus {
     NotReady,
 }
 
+/// Seconds until it is worth while to ask again.
+const RETRY_AFTER: u64 = 1;
+
 /// Whether to send requests here.
 #[derive(Object)]
+#[oai(rename = "Readiness")]
 struct ReadyView {
     status: ReadyStatus,
     postgres: PartStatus,
@@ -77,31 +90,26 @@ struct ReadyView {
     draining: bool,
 }
 
-impl IntoResponse for ReadyView {
-    fn into_response(self) -> Response {
-        let ready = self.status != ReadyStatus::NotReady;
-        let mut response = Json(self).into_response();
-        response.set_status(if ready {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        });
-        response
-    }
-}
-
 /// 200 and 503 have the same body: it says which part is missing.
 struct Readiness(ReadyView);
 
 impl IntoResponse for Readiness {
     fn into_response(self) -> Response {
-        self.0.into_response()
+        let ready = self.0.status != ReadyStatus::NotReady;
+        let mut response = Json(self.0).into_response();
+        if !ready {
+            response.set_status(StatusCode::SERVICE_UNAVAILABLE);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        }
+        response
     }
 }
 
 impl ApiResponse for Readiness {
     fn meta() -> MetaResponses {
-        let response = |status, description| MetaResponse {
+        let response = |status, description, headers| MetaResponse {
             description,
             status: Some(status),
             status_range: None,
@@ -109,12 +117,12 @@ impl ApiResponse for Readiness {
                 content_type: "application/json",
                 schema: ReadyView::schema_ref(),
             }],
-            headers: Vec::new(),
+            headers,
         };
         MetaResponses {
             responses: vec![
-                response(200, "Ready, perhaps degraded"),
-                response(503, "Not ready"),
+                response(200, "Ready, perhaps degraded", Vec::new()),
+                response(503, "Not ready", headers(503)),
             ],
         }
     }

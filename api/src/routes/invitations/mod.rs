@@ -20,7 +20,7 @@ use poem_openapi::{
 use uuid::Uuid;
 
 use self::model::{
-    AcceptRequest, AcceptedView, CreateInvitationRequest, InvitationStatusView, InvitationView,
+    AcceptInvitationRequest, AcceptedView, CreateInvitationRequest, InvitationStatusView, InvitationView,
 };
 use super::{Tag, auth::error::invalid_token, page, passwords::error::new_password};
 use crate::{
@@ -117,7 +117,7 @@ impl InvitationsApi {
         Data(auth): Data<&Auth>,
         origin: ClientOrigin,
         named: Named,
-        body: Json<AcceptRequest>,
+        body: Json<AcceptInvitationRequest>,
     ) -> ApiResult<Created<AcceptedView>, (Input, Conflict, Limited, Busy)> {
         named.check(Kind::OneTime, &body.token, invalid_token)?;
         let user = auth::accept_invitation(auth, &origin, body.0.into()).await?;

@@ -99,12 +99,10 @@ pub(super) struct InvitationView {
     roles: Vec<InvitedRoleView>,
     status: InvitationStatusView,
     /// The user who asked; null where it was the platform, or a key that is nobody's.
-    #[oai(skip_serializing_if_is_none = false)]
     invited_by: Option<Uuid>,
     created_at: Timestamp,
     /// Until when it can be accepted.
     expires_at: Timestamp,
-    #[oai(skip_serializing_if_is_none = false)]
     accepted_at: Option<Timestamp>,
 }
 
@@ -137,7 +135,7 @@ impl From<Invitation> for InvitationView {
 /// An answer to an invitation.
 #[derive(Object)]
 #[oai(deny_unknown_fields)]
-pub(super) struct AcceptRequest {
+pub(super) struct AcceptInvitationRequest {
     /// From the link in the mail.
     #[oai(validator(max_length = 256))]
     pub(super) token: String,
@@ -150,9 +148,9 @@ pub(super) struct AcceptRequest {
     name: Option<String>,
 }
 
-impl From<AcceptRequest> for Accept {
-    fn from(request: AcceptRequest) -> Self {
-        let AcceptRequest {
+impl From<AcceptInvitationRequest> for Accept {
+    fn from(request: AcceptInvitationRequest) -> Self {
+        let AcceptInvitationRequest {
             token,
             password,
             name,
@@ -167,6 +165,7 @@ impl From<AcceptRequest> for Accept {
 
 /// Someone has joined.
 #[derive(Object)]
+#[oai(rename = "AcceptedInvitation")]
 pub(super) struct AcceptedView {
     user: UserView,
 }

@@ -17,7 +17,9 @@ use latchkey_shared::{
 use poem::web::Data;
 use poem_openapi::{OpenApi, param::Path};
 
-use self::model::{PreviewTemplateRequest, PreviewView, SetTemplateRequest, TemplateView, TemplatesView};
+use self::model::{
+    PreviewMailTemplateRequest, PreviewView, SetMailTemplateRequest, TemplateView, TemplatesView,
+};
 use super::Tag;
 use crate::{
     extract::{ClientOrigin, Json, Permit},
@@ -72,7 +74,7 @@ impl MailTemplatesApi {
         origin: ClientOrigin,
         /// The kind, as the list has it
         kind: Path<String>,
-        body: Json<SetTemplateRequest>,
+        body: Json<SetMailTemplateRequest>,
     ) -> ApiResult<Reply<TemplateView>, (Permitted, NotFound, Input)> {
         let kind = read(&kind)?;
         let kept = custom::set(&auth.context, &caller, &origin, kind, body.0.into()).await?;
@@ -109,7 +111,7 @@ impl MailTemplatesApi {
         Permit(caller): Permit<SettingsRead>,
         /// The kind, as the list has it
         kind: Path<String>,
-        body: Json<PreviewTemplateRequest>,
+        body: Json<PreviewMailTemplateRequest>,
     ) -> ApiResult<Reply<PreviewView>, (Permitted, NotFound, Input)> {
         let tenant = tenant(auth, caller.principal().tenant).await?;
         let (kind, draft) = (read(&kind)?, body.0.into());

@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 /// A template's parts, in the Jinja language.
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
-pub(super) struct SetTemplateRequest {
+pub(super) struct SetMailTemplateRequest {
     /// One line.
     #[oai(validator(min_length = 1, max_length = 500))]
     subject: String,
@@ -23,7 +23,7 @@ pub(super) struct SetTemplateRequest {
     html: String,
 }
 
-impl Example for SetTemplateRequest {
+impl Example for SetMailTemplateRequest {
     fn example() -> Self {
         Self {
             subject: "Welcome to {{ product }}".to_owned(),
@@ -33,9 +33,9 @@ impl Example for SetTemplateRequest {
     }
 }
 
-impl From<SetTemplateRequest> for Template {
-    fn from(request: SetTemplateRequest) -> Self {
-        let SetTemplateRequest { subject, text, html } = request;
+impl From<SetMailTemplateRequest> for Template {
+    fn from(request: SetMailTemplateRequest) -> Self {
+        let SetMailTemplateRequest { subject, text, html } = request;
         Self { subject, text, html }
     }
 }
@@ -43,7 +43,7 @@ impl From<SetTemplateRequest> for Template {
 /// A template to be tried. What is missing is taken from the present one.
 #[derive(Object)]
 #[oai(deny_unknown_fields)]
-pub(super) struct PreviewTemplateRequest {
+pub(super) struct PreviewMailTemplateRequest {
     /// One line.
     #[oai(validator(min_length = 1, max_length = 500))]
     subject: Option<String>,
@@ -55,9 +55,9 @@ pub(super) struct PreviewTemplateRequest {
     html: Option<String>,
 }
 
-impl From<PreviewTemplateRequest> for Draft {
-    fn from(request: PreviewTemplateRequest) -> Self {
-        let PreviewTemplateRequest { subject, text, html } = request;
+impl From<PreviewMailTemplateRequest> for Draft {
+    fn from(request: PreviewMailTemplateRequest) -> Self {
+        let PreviewMailTemplateRequest { subject, text, html } = request;
         Self { subject, text, html }
     }
 }
@@ -102,13 +102,9 @@ pub(super) struct TemplateView {
     /// What its template may name.
     variables: Vec<VariableView>,
     /// Null where the words are ours; the preview shows those.
-    #[oai(skip_serializing_if_is_none = false)]
     subject: Option<String>,
-    #[oai(skip_serializing_if_is_none = false)]
     text: Option<String>,
-    #[oai(skip_serializing_if_is_none = false)]
     html: Option<String>,
-    #[oai(skip_serializing_if_is_none = false)]
     updated_at: Option<Timestamp>,
 }
 

@@ -81,6 +81,7 @@ impl ReauthenticateRequest {
 
 /// An access token that tells of a fresh proof.
 #[derive(Object)]
+#[oai(rename = "AccessToken")]
 pub(super) struct AccessTokenView {
     /// For `Authorization: Bearer`.
     access_token: String,
@@ -101,6 +102,7 @@ impl From<Access> for AccessTokenView {
 
 /// What the caller has of second factors.
 #[derive(Object)]
+#[oai(rename = "MfaStatus")]
 pub(super) struct MfaStatusView {
     totp: TotpStatusView,
     /// So many recovery codes are left.
@@ -109,10 +111,10 @@ pub(super) struct MfaStatusView {
 
 /// An authenticator app.
 #[derive(Object)]
+#[oai(rename = "TotpStatus")]
 struct TotpStatusView {
     enabled: bool,
     /// Since when.
-    #[oai(skip_serializing_if_is_none = false)]
     confirmed_at: Option<Timestamp>,
 }
 
@@ -138,6 +140,7 @@ pub(super) struct SetUpTotpRequest {
 
 /// What an authenticator app is told, this once.
 #[derive(Object)]
+#[oai(rename = "TotpSetup")]
 pub(super) struct TotpSetupView {
     /// For typing it in: base32.
     secret: String,
@@ -186,6 +189,7 @@ impl BothFactorsRequest {
 
 /// Codes that stand in for a lost authenticator, each once; shown this once.
 #[derive(Object)]
+#[oai(rename = "RecoveryCodes")]
 pub(super) struct RecoveryCodesView {
     recovery_codes: Vec<String>,
 }
@@ -204,13 +208,11 @@ impl From<Vec<Secret<String>>> for RecoveryCodesView {
 pub(super) struct DeviceView {
     id: Uuid,
     /// What it was called at its first sign-in.
-    #[oai(skip_serializing_if_is_none = false)]
     label: Option<String>,
     created_at: Timestamp,
     /// When it signed in last.
     last_seen_at: Timestamp,
     /// Until then it is not asked for the second factor.
-    #[oai(skip_serializing_if_is_none = false)]
     trusted_until: Option<Timestamp>,
 }
 

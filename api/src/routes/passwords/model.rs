@@ -42,6 +42,7 @@ impl Example for ForgotPasswordRequest {
 
 /// A mail is on its way, if the address takes one.
 #[derive(Object)]
+#[oai(rename = "ResetSent")]
 pub(super) struct ResetSentView {
     status: ResetSentStatus,
 }

@@ -68,7 +68,6 @@ struct PermissionView {
     /// `resource:action`.
     name: String,
     /// What it allows.
-    #[oai(skip_serializing_if_is_none = false)]
     description: Option<String>,
     /// Whether it came with Latchkey; the others are the tenant's own.
     builtin: bool,

@@ -114,7 +114,6 @@ pub(super) struct AssignRoleRequest {
 pub(super) struct RoleView {
     id: Uuid,
     name: String,
-    #[oai(skip_serializing_if_is_none = false)]
     description: Option<String>,
     /// Whether it came with the tenant: then it can be neither changed nor deleted.
     builtin: bool,

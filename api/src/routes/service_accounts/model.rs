@@ -115,7 +115,6 @@ struct RoleView {
 pub(super) struct ServiceAccountView {
     id: Uuid,
     name: String,
-    #[oai(skip_serializing_if_is_none = false)]
     description: Option<String>,
     status: StatusView,
     /// By name.

@@ -17,13 +17,10 @@ pub(in crate::routes) struct SessionView {
     /// It ends then in any case.
     expires_at: Timestamp,
     /// Where the sign-in came from.
-    #[oai(skip_serializing_if_is_none = false)]
     address: Option<String>,
     /// What the client said of itself.
-    #[oai(skip_serializing_if_is_none = false)]
     user_agent: Option<String>,
     /// What the client calls the device; else a short name for what it said of itself.
-    #[oai(skip_serializing_if_is_none = false)]
     device_label: Option<String>,
     /// How its user signed in: `amr` values (RFC 8176).
     methods: Vec<String>,

@@ -161,7 +161,6 @@ struct DomainView {
     domain: String,
     dns_record: RecordView,
     /// When it was proven; null while it names nobody.
-    #[oai(skip_serializing_if_is_none = false)]
     verified_at: Option<Timestamp>,
     created_at: Timestamp,
 }

@@ -22,7 +22,7 @@ use poem_openapi::{
 pub use self::domains::TenantDomainsApi;
 use self::{
     model::{TenantView, UsageView},
-    settings::UpdateSettingsRequest,
+    settings::UpdateTenantSettingsRequest,
 };
 use super::{Tag, changed_meanwhile, if_match};
 use crate::{
@@ -62,7 +62,7 @@ impl TenantApi {
         /// The `ETag` that was read
         #[oai(name = "If-Match")]
         expected: Header<Option<String>>,
-        body: Json<UpdateSettingsRequest>,
+        body: Json<UpdateTenantSettingsRequest>,
     ) -> ApiResult<Versioned<TenantView>, (Permitted, Input, Matched)> {
         let expected = if_match(expected.0.as_deref())?;
         let patch = body.0.to_json().unwrap_or_default();

@@ -95,7 +95,6 @@ pub(in crate::routes) struct TenantView {
     /// Address ranges that are not public and that its webhooks may be sent to all the same; the platform sets them.
     webhook_allowed_cidrs: Vec<String>,
     /// When what the tenant holds is removed; null unless it is to be deleted.
-    #[oai(skip_serializing_if_is_none = false)]
     delete_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -136,13 +135,10 @@ impl From<Tenant> for TenantView {
 #[oai(rename = "TenantRateLimits")]
 struct RateLimitsView {
     /// Those that check a password or a second factor.
-    #[oai(skip_serializing_if_is_none = false)]
     sign_in: Option<u32>,
     /// Those that send mail.
-    #[oai(skip_serializing_if_is_none = false)]
     mail: Option<u32>,
     /// Those that bring a token of their own and name the tenant.
-    #[oai(skip_serializing_if_is_none = false)]
     token: Option<u32>,
 }
 
@@ -246,10 +242,8 @@ impl From<MfaPolicy> for MfaView {
 #[oai(rename = "SessionPolicy")]
 struct SessionsView {
     /// Seconds without a refresh until one ends; null where the installation's own limit holds alone.
-    #[oai(skip_serializing_if_is_none = false)]
     idle_seconds: Option<u32>,
     /// Seconds until one ends; null where the installation's own limit holds alone.
-    #[oai(skip_serializing_if_is_none = false)]
     absolute_seconds: Option<u32>,
     /// Beyond so many the oldest of a user ends.
     max_per_user: u16,
@@ -298,16 +292,12 @@ impl From<LockoutPolicy> for LockoutView {
 #[oai(rename = "Branding")]
 struct BrandingView {
     /// Stands in the place of the tenant's name.
-    #[oai(skip_serializing_if_is_none = false)]
     product_name: Option<String>,
     /// `#rrggbb`, of buttons.
-    #[oai(skip_serializing_if_is_none = false)]
     accent_color: Option<String>,
     /// An https URL.
-    #[oai(skip_serializing_if_is_none = false)]
     logo_url: Option<String>,
     /// Where replies go.
-    #[oai(skip_serializing_if_is_none = false)]
     support_email: Option<String>,
 }
 

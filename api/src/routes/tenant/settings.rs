@@ -11,7 +11,7 @@ use super::model::{EmailVerificationView, MfaRequirementView, RegistrationView};
 /// What to change of the settings. What is absent stays, null goes back to the default.
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
-pub(super) struct UpdateSettingsRequest {
+pub(super) struct UpdateTenantSettingsRequest {
     /// Who may register.
     registration: MaybeUndefined<RegistrationView>,
     /// Whether an address must be proven before it can sign in.
@@ -24,7 +24,7 @@ pub(super) struct UpdateSettingsRequest {
     webhooks: MaybeUndefined<WebhooksPatch>,
 }
 
-impl Example for UpdateSettingsRequest {
+impl Example for UpdateTenantSettingsRequest {
     fn example() -> Self {
         let mfa = MfaPatch {
             requirement: MaybeUndefined::Value(MfaRequirementView::RequiredForRoles),
@@ -129,7 +129,6 @@ struct WebhooksPatch {
 pub(super) struct WebhooksView {
     /// For so many days what events say and receivers answer is kept; null where the installation's own limit holds
     /// alone.
-    #[oai(skip_serializing_if_is_none = false)]
     payload_retention_days: Option<u16>,
 }
 

@@ -25,13 +25,13 @@ pub(super) struct CreateTenantRequest {
     #[oai(validator(min_length = 1, max_length = 200))]
     name: String,
     /// Who is invited to own it.
-    owner: Option<OwnerRequest>,
+    owner: Option<NewTenantOwner>,
 }
 
 /// An owner to be.
 #[derive(Object)]
 #[oai(deny_unknown_fields)]
-struct OwnerRequest {
+struct NewTenantOwner {
     /// The invitation goes there.
     #[oai(validator(max_length = 254))]
     email: String,
@@ -42,7 +42,7 @@ impl Example for CreateTenantRequest {
         Self {
             slug: "acme".to_owned(),
             name: "Acme Ltd".to_owned(),
-            owner: Some(OwnerRequest {
+            owner: Some(NewTenantOwner {
                 email: "ada@example.com".to_owned(),
             }),
         }

@@ -68,6 +68,7 @@ pub(super) struct InactiveView {
 }
 
 #[derive(Enum)]
+#[oai(rename = "IntrospectedTokenType")]
 enum TokenTypeView {
     /// For `Authorization: Bearer`.
     Bearer,
@@ -99,10 +100,8 @@ pub(super) struct ActiveView {
     /// How (RFC 8176); empty for a refresh token.
     amr: Vec<String>,
     /// How strongly: `aal1` or `aal2`; null for a refresh token.
-    #[oai(skip_serializing_if_is_none = false)]
     acr: Option<String>,
     /// The token's own id; null for a refresh token.
-    #[oai(skip_serializing_if_is_none = false)]
     jti: Option<Uuid>,
 }
 

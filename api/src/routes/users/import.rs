@@ -126,7 +126,6 @@ pub(super) struct ImportedLine {
     line: u64,
     status: ImportStatus,
     /// Of a line that did not fail.
-    #[oai(skip_serializing_if_is_none = false)]
     user_id: Option<Uuid>,
     /// Of a line that did.
     errors: Vec<FieldError>,
@@ -138,7 +137,6 @@ pub(super) struct ImportSummary {
     /// Whether the body was read to its end. Where not, send it again from the start: what is done stays done.
     complete: bool,
     /// Why not.
-    #[oai(skip_serializing_if_is_none = false)]
     detail: Option<String>,
     created: u64,
     unchanged: u64,

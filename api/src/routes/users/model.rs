@@ -62,21 +62,17 @@ pub(super) struct ManagedUserView {
     /// Whether the address is verified: proven by a mail, or on an administrator's word.
     email_verified: bool,
     /// The address that takes its place once it is proven.
-    #[oai(skip_serializing_if_is_none = false)]
     pending_email: Option<String>,
     /// What the user goes by.
-    #[oai(skip_serializing_if_is_none = false)]
     name: Option<String>,
     status: StatusView,
     /// What another system calls the user.
-    #[oai(skip_serializing_if_is_none = false)]
     external_id: Option<String>,
     /// By name.
     roles: Vec<RoleRefView>,
     /// Whether the user has a second factor.
     mfa_enabled: bool,
     /// When another password was set last.
-    #[oai(skip_serializing_if_is_none = false)]
     password_changed_at: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -238,6 +234,7 @@ enum NewPasswordStatus {
 
 /// The password was ended, and a mail is on its way.
 #[derive(Object)]
+#[oai(rename = "NewPasswordRequired")]
 pub(super) struct NewPasswordRequiredView {
     status: NewPasswordStatus,
 }

@@ -214,16 +214,12 @@ struct HealthView {
     /// Calls that the endpoint took.
     succeeded: i64,
     /// Their share, from 0 to 1; null without a call.
-    #[oai(skip_serializing_if_is_none = false)]
     success_rate: Option<f64>,
     /// Half of the calls took no longer, in milliseconds.
-    #[oai(skip_serializing_if_is_none = false)]
     p50_ms: Option<i32>,
     /// All but one in a hundred took no longer, in milliseconds.
-    #[oai(skip_serializing_if_is_none = false)]
     p99_ms: Option<i32>,
     /// The call that failed last.
-    #[oai(skip_serializing_if_is_none = false)]
     last_error: Option<LastErrorView>,
 }
 
@@ -234,13 +230,10 @@ struct LastErrorView {
     /// When it began.
     at: Timestamp,
     /// As in `Attempt`.
-    #[oai(skip_serializing_if_is_none = false)]
     error_class: Option<ErrorClassView>,
     /// What it said.
-    #[oai(skip_serializing_if_is_none = false)]
     error_detail: Option<String>,
     /// The HTTP status, if there was an answer.
-    #[oai(skip_serializing_if_is_none = false)]
     status: Option<i16>,
 }
 

@@ -144,25 +144,19 @@ pub(super) struct AttemptView {
     duration_ms: i32,
     outcome: OutcomeView,
     /// The HTTP status, if there was a response.
-    #[oai(skip_serializing_if_is_none = false)]
     status: Option<i16>,
     /// What kept it from being a success.
-    #[oai(skip_serializing_if_is_none = false)]
     error_class: Option<ErrorClassView>,
     /// What the failure said.
-    #[oai(skip_serializing_if_is_none = false)]
     error_detail: Option<String>,
     /// The address that was called, with its port.
-    #[oai(skip_serializing_if_is_none = false)]
     address: Option<String>,
     /// The `traceparent` (W3C Trace Context) that the call bore: in the trace of the request that caused the event, if
     /// that bore one, and with an id of its own.
-    #[oai(skip_serializing_if_is_none = false)]
     traceparent: Option<String>,
     /// Of the response.
     response_headers: Any<Value>,
     /// The first 16 KiB of the response.
-    #[oai(skip_serializing_if_is_none = false)]
     response_body: Option<String>,
 }
 

@@ -207,10 +207,8 @@ struct EventTypeView {
     /// Whether it is the tenant's own.
     custom: bool,
     /// A JSON Schema of a whole body. Of the built-in types there always is one.
-    #[oai(skip_serializing_if_is_none = false)]
     schema: Option<JsonObject>,
     /// A whole body. Of the built-in types there always is one.
-    #[oai(skip_serializing_if_is_none = false)]
     example: Option<JsonObject>,
 }
 

@@ -21,8 +21,8 @@ use poem_openapi::{
 use uuid::Uuid;
 
 use self::model::{
-    CreateEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView, EventView,
-    PublishRequest, PublishedView, UpdateEndpointRequest,
+    CreateWebhookEndpointRequest, CreatedEndpointView, DeliveryStateView, DeliveryView, EndpointView,
+    EventView, PublishRequest, PublishedView, UpdateWebhookEndpointRequest,
 };
 pub use self::{actions::WebhookActionsApi, attempts::AttemptsApi, event_types::EventTypesApi};
 use super::{Tag, in_range, page};
@@ -47,7 +47,7 @@ impl WebhooksApi {
         Data(auth): Data<&Auth>,
         Permit(caller): Permit<WebhooksWrite>,
         origin: ClientOrigin,
-        body: Json<CreateEndpointRequest>,
+        body: Json<CreateWebhookEndpointRequest>,
     ) -> ApiResult<Created<CreatedEndpointView>, (Permitted, Input, Conflict)> {
         let created = webhook::create_endpoint(&auth.context, &caller, &origin, body.0.into()).await?;
         let location = format!("/v1/webhooks/endpoints/{}", created.endpoint.id);
@@ -110,7 +110,7 @@ impl WebhooksApi {
         origin: ClientOrigin,
         /// The endpoint
         id: Path<Uuid>,
-        body: Json<UpdateEndpointRequest>,
+        body: Json<UpdateWebhookEndpointRequest>,
     ) -> ApiResult<Reply<EndpointView>, (Permitted, Input, NotFound)> {
         let patch = body.0.into();
         Ok(Reply(

@@ -19,7 +19,7 @@ use crate::{json_object::JsonObject, routes::changed, time::Timestamp};
 /// An endpoint to be.
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
-pub(super) struct CreateEndpointRequest {
+pub(super) struct CreateWebhookEndpointRequest {
     /// An https URL at a public address.
     #[oai(validator(min_length = 1, max_length = 2048))]
     url: String,
@@ -41,7 +41,7 @@ pub(super) struct CreateEndpointRequest {
     asymmetric_signature: Option<bool>,
 }
 
-impl Example for CreateEndpointRequest {
+impl Example for CreateWebhookEndpointRequest {
     fn example() -> Self {
         Self {
             url: "https://hooks.example.com/latchkey".to_owned(),
@@ -59,9 +59,9 @@ impl Example for CreateEndpointRequest {
     }
 }
 
-impl From<CreateEndpointRequest> for NewEndpoint {
-    fn from(request: CreateEndpointRequest) -> Self {
-        let CreateEndpointRequest {
+impl From<CreateWebhookEndpointRequest> for NewEndpoint {
+    fn from(request: CreateWebhookEndpointRequest) -> Self {
+        let CreateWebhookEndpointRequest {
             url,
             event_types,
             description,
@@ -87,7 +87,7 @@ impl From<CreateEndpointRequest> for NewEndpoint {
 /// What to change of an endpoint.
 #[derive(Object)]
 #[oai(deny_unknown_fields)]
-pub(super) struct UpdateEndpointRequest {
+pub(super) struct UpdateWebhookEndpointRequest {
     /// An https URL at a public address.
     #[oai(validator(min_length = 1, max_length = 2048))]
     url: Option<String>,
@@ -139,9 +139,9 @@ impl From<Rate> for RateLimitView {
     }
 }
 
-impl From<UpdateEndpointRequest> for EndpointPatch {
-    fn from(request: UpdateEndpointRequest) -> Self {
-        let UpdateEndpointRequest {
+impl From<UpdateWebhookEndpointRequest> for EndpointPatch {
+    fn from(request: UpdateWebhookEndpointRequest) -> Self {
+        let UpdateWebhookEndpointRequest {
             url,
             event_types,
             description,
@@ -172,25 +172,20 @@ pub(super) struct EndpointView {
     url: String,
     /// Which types it gets; none means all.
     event_types: Vec<String>,
-    #[oai(skip_serializing_if_is_none = false)]
     description: Option<String>,
     /// The names of its own headers; their values are never shown.
     header_names: Vec<String>,
     enabled: bool,
     /// Why it is off, when it was not a person who turned it off.
-    #[oai(skip_serializing_if_is_none = false)]
     disabled_reason: Option<String>,
     /// Since when every call has failed; null while calls succeed.
-    #[oai(skip_serializing_if_is_none = false)]
     failing_since: Option<Timestamp>,
     /// Your own.
     metadata: HashMap<String, String>,
     /// How often it is called at most.
-    #[oai(skip_serializing_if_is_none = false)]
     rate_limit: Option<RateLimitView>,
     /// Verifies its `v1a` signatures (Standard Webhooks, `whpk_` and 32 bytes in base64); null while none are made. It
     /// changes with the secret, and former ones verify as long as former secrets sign.
-    #[oai(skip_serializing_if_is_none = false)]
     public_key: Option<String>,
     created_at: Timestamp,
     updated_at: Timestamp,
@@ -293,7 +288,6 @@ pub(super) struct EventView {
     /// What it held is gone, and it is not sent again.
     payload_erased: bool,
     /// The `traceparent` (W3C Trace Context) of the request that caused it, if it bore one.
-    #[oai(skip_serializing_if_is_none = false)]
     traceparent: Option<String>,
     created_at: Timestamp,
 }
@@ -368,11 +362,9 @@ pub(super) struct DeliveryView {
     /// How many calls have ended.
     attempts: i32,
     /// When the next one is due, while it is pending.
-    #[oai(skip_serializing_if_is_none = false)]
     next_attempt_at: Option<Timestamp>,
     created_at: Timestamp,
     /// When it reached its end.
-    #[oai(skip_serializing_if_is_none = false)]
     finished_at: Option<Timestamp>,
 }
 
