@@ -5,6 +5,9 @@
 POSTGRES_MINIMUM=15
 REDIS_MINIMUM=7
 
+# What is built once on a machine, for all clones.
+TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/latchkey/tools
+
 on_mac() { [ "$(uname -s)" = Darwin ]; }
 
 as_root() {
@@ -136,6 +139,39 @@ python_tool() {
     fi
     # shellcheck disable=SC2034 # for checks.sh and proofs.sh
     PYTHON_BIN=$directory/bin
+}
+
+# npm_tools NAME VERSION [PACKAGE@VERSION...]: the same from npm; the directory around node_modules goes into NODE_TOOLS.
+npm_tools() {
+    local directory=$ROOT/.dev/npm/${1//\//-}-$2 log=$LOGS/npm.log wanted="$*"
+    need_npm
+    if [ "$(cat "$directory/complete" 2>/dev/null)" != "$wanted" ]; then
+        rm -rf "$directory"
+        mkdir -p "$directory"
+        say "Installing $1 $2 from npm (log: $log)"
+        npm install --prefix "$directory" --no-save --no-audit --no-fund "$1@$2" "${@:3}" >"$log" 2>&1 ||
+            fail_with_log "$log" "could not install $1 $2 from npm" "Is the network up?"
+        printf '%s\n' "$wanted" >"$directory/complete"
+    fi
+    # shellcheck disable=SC2034 # for sdk.sh and proofs.sh
+    NODE_TOOLS=$directory
+}
+
+need_npm() {
+    have npx && return
+    if on_mac; then brew_install node; else apt_install nodejs npm; fi
+}
+
+# cargo_tool NAME VERSION [OPTION...]: the same for what is built from crates.io; the program goes into CARGO_TOOL. Built
+# without optimisation: these run for a second, and would take three times as long to build.
+cargo_tool() {
+    local directory=$TOOLS/$1-$2 build=$STATE/$1
+    CARGO_TOOL=$directory/bin/$1
+    [ -x "$CARGO_TOOL" ] && return
+    need_rust
+    say "Building $1 $2 (once on this machine)"
+    cargo install "$1" --version "$2" --locked --debug --quiet --root "$directory" --target-dir "$build" "${@:3}"
+    rm -rf "$build"
 }
 
 # make_venv DIRECTORY LOG. Debian's python3 comes without what makes a venv; a python3 from elsewhere may lack it for good.

@@ -12,14 +12,15 @@ SCHEMATHESIS_SECONDS=${SCHEMATHESIS_SECONDS:-600}
 run_proofs() {
     local name=${1:-all}
     case $name in
-        all | rust | redocly | browser | schemathesis) ;;
-        *) fail "there is no proof '$name'" "There are: rust, redocly, browser, schemathesis." ;;
+        all | rust | redocly | sdk | browser | schemathesis) ;;
+        *) fail "there is no proof '$name'" "There are: rust, redocly, sdk, browser, schemathesis." ;;
     esac
     need_rust
     start_private_services prove durable
     case $name in all | rust) step "rust" prove_rust ;; esac
     case $name in all | redocly) step "redocly" prove_redocly ;; esac
-    case $name in all | browser | schemathesis) step "platform" start_proof_platform ;; esac
+    case $name in all | sdk | browser | schemathesis) step "platform" start_proof_platform ;; esac
+    case $name in all | sdk) step "sdk" prove_sdks ;; esac
     case $name in all | browser) step "browser" prove_browser ;; esac
     case $name in all | schemathesis) step "schemathesis" prove_schemathesis ;; esac
     print_times
@@ -45,31 +46,19 @@ prove_rust() {
 
 # Another library for tokens, in another language.
 provide_jose() {
-    local modules=$ROOT/.dev/jose-$JOSE_VERSION
-    need_npm
-    [ -d "$modules/node_modules/jose" ] ||
-        npm install --prefix "$modules" --no-save --no-audit --no-fund "jose@$JOSE_VERSION"
-    export LATCHKEY_TEST_JOSE=$modules
+    npm_tools jose "$JOSE_VERSION"
+    export LATCHKEY_TEST_JOSE=$NODE_TOOLS
 }
 
 # The official library of webhooks, in another language.
 provide_standardwebhooks() {
-    local modules=$ROOT/.dev/standardwebhooks-$STANDARDWEBHOOKS_JS_VERSION
-    need_npm
-    [ -d "$modules/node_modules/standardwebhooks" ] ||
-        npm install --prefix "$modules" --no-save --no-audit --no-fund \
-            "standardwebhooks@$STANDARDWEBHOOKS_JS_VERSION"
-    export LATCHKEY_TEST_STANDARDWEBHOOKS=$modules
+    npm_tools standardwebhooks "$STANDARDWEBHOOKS_JS_VERSION"
+    export LATCHKEY_TEST_STANDARDWEBHOOKS=$NODE_TOOLS
 }
 
 prove_redocly() {
     need_npm
     npx --yes "@redocly/cli@$REDOCLY_VERSION" lint openapi/openapi.json
-}
-
-need_npm() {
-    have npx && return
-    if on_mac; then brew_install node; else apt_install nodejs npm; fi
 }
 
 # A platform beside the tests' databases, in the same private servers.
@@ -81,17 +70,14 @@ start_proof_platform() {
 
 # Swagger UI in a real browser: signs in, authorizes and calls.
 prove_browser() {
-    local chromium modules=$ROOT/.dev/browser
-    need_npm
+    local chromium
+    npm_tools playwright-core "$PLAYWRIGHT_VERSION"
     chromium=$(find_chromium)
     if [ -z "$chromium" ]; then
         need_tool chromium chromium
         chromium=$(find_chromium)
     fi
-    if [ ! -d "$modules/node_modules/playwright-core" ]; then
-        npm install --prefix "$modules" --no-save --no-audit --no-fund "playwright-core@$PLAYWRIGHT_VERSION"
-    fi
-    PLAYWRIGHT_CORE=$modules/node_modules/playwright-core/index.js CHROMIUM=$chromium \
+    PLAYWRIGHT_CORE=$NODE_TOOLS/node_modules/playwright-core/index.js CHROMIUM=$chromium \
         node api/tests/browser/swagger-ui.mjs "$STATE/run.json" "$ROOT/.dev/swagger-ui.png"
 }
 
