@@ -7,7 +7,7 @@
 //! all slow endpoints together, whosesoever they are, call with half of them.
 //!
 //! Whoever finds the window full waits a moment for a call to end, as long as no more wait than are called: an endpoint
-//! that answers at once keeps its calls coming. Anyone else is told when to come back ([`Turns`]).
+//! that answers at once keeps its calls coming. Anyone else is told when to come back ([`super::turns`]).
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,24 +20,12 @@ use latchkey_shared::{
     id::{EndpointId, TenantId},
     queue::Lane,
 };
-use metrics::counter;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::turns::Turns;
+use super::endpoint::{Ended, Endpoint, SLOW};
 
-/// Calls at once to an endpoint of which nothing is known, and to one that answers slowly.
-const FIRST_WINDOW: usize = 8;
-/// An answer that takes longer holds a slot that others want.
-const SLOW: Duration = Duration::from_secs(1);
-/// How long a call is taken to last where none has been made: as long as most do. Taken for slower, an endpoint that
-/// answers at once would get what it could not take in its first moments back only much later.
-const GUESSED_PACE: Duration = Duration::from_millis(20);
 /// So long somebody waits for a call to end.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// So many slow calls in a row without an answer open the circuit.
-const OPENING: u32 = 5;
-/// The first pause of an open circuit; each further call without an answer doubles it, up to the second.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
 /// Tenants and endpoints that nobody has asked for since are forgotten when that many are known.
 const KNOWN: usize = 10_000;
 const FORGET: Duration = Duration::from_mins(10);
@@ -106,20 +94,6 @@ struct Place {
     tell: oneshot::Sender<Slot>,
 }
 
-struct Endpoint {
-    window: usize,
-    calls: usize,
-    waiting: usize,
-    /// How long a call takes, roughly.
-    pace: Duration,
-    turns: Turns,
-    /// Slow calls without an answer since the last answer.
-    unanswered: u32,
-    /// While the circuit is open.
-    open_until: Option<Instant>,
-    asked_at: Instant,
-}
-
 /// What a call takes until it ends.
 #[derive(Clone, Copy)]
 struct Slot {
@@ -135,13 +109,6 @@ pub(super) struct Pass {
     endpoint: EndpointId,
     slot: Slot,
     ended: Option<Ended>,
-}
-
-/// How a call ended.
-#[derive(Clone, Copy)]
-struct Ended {
-    took: Duration,
-    answered: bool,
 }
 
 enum Asked {
@@ -403,71 +370,15 @@ impl Tenant {
     }
 }
 
-impl Endpoint {
-    fn new(now: Instant) -> Self {
-        Self {
-            window: FIRST_WINDOW,
-            calls: 0,
-            waiting: 0,
-            pace: GUESSED_PACE,
-            turns: Turns::new(now),
-            unanswered: 0,
-            open_until: None,
-            asked_at: now,
-        }
-    }
-
-    fn is_open(&self, now: Instant) -> bool {
-        self.open_until.is_some_and(|until| until > now)
-    }
-
-    fn has_room(&self, now: Instant) -> bool {
-        // After the pause one call shows whether the endpoint is back.
-        let probing = self.open_until.is_some();
-        !self.is_open(now) && self.calls < if probing { 1 } else { self.window }
-    }
-
-    /// Hands out a turn to come back, behind all that were handed out before.
-    fn turn(&mut self, now: Instant) -> Duration {
-        let step = self.pace / u32::try_from(self.window).unwrap_or(u32::MAX).max(1);
-        self.turns.next(step, self.open_until, now)
-    }
-
-    fn waits_no_more(&mut self) {
-        self.waiting = self.waiting.saturating_sub(1);
-    }
-
-    fn learn(&mut self, ended: Ended, share: usize, now: Instant) {
-        let Ended { took, answered } = ended;
-        self.pace = (self.pace * 3 + took) / 4;
-        if took < SLOW {
-            // Refused at once, too, costs nobody anything.
-            self.window = (self.window + 1).min(share);
-        } else if answered {
-            self.window = (self.window / 2).max(FIRST_WINDOW.min(share));
-        } else {
-            self.window = (self.window / 2).max(1);
-        }
-        if answered || took < SLOW {
-            self.unanswered = 0;
-            self.open_until = None;
-            return;
-        }
-        self.unanswered = self.unanswered.saturating_add(1);
-        if let Some(more) = self.unanswered.checked_sub(OPENING) {
-            let pause = PAUSE.0.saturating_mul(1 << more.min(10)).min(PAUSE.1);
-            self.open_until = Some(now + pause);
-            counter!("latchkey_delivery_circuits_opened_total").increment(1);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::deliver::turns::{LATEST, SOONEST};
+    use crate::deliver::{
+        endpoint::{FIRST_WINDOW, PAUSE},
+        turns::{LATEST, SOONEST},
+    };
 
     const SOON: Duration = Duration::from_millis(5);
     const LATE: Duration = Duration::from_secs(15);

@@ -5,6 +5,7 @@
 
 mod call;
 mod caller;
+mod endpoint;
 mod gate;
 mod guard;
 mod turns;

@@ -86,7 +86,10 @@ mod tests {
         let few = looked_at(3_000);
         assert!((9.0..11.0).contains(&few), "all over in five minutes: {few}");
         let many = looked_at(60_000);
-        assert!((10.0..40.0).contains(&many), "less than all over in every half hour: {many}");
+        assert!(
+            (10.0..40.0).contains(&many),
+            "less than all over in every half hour: {many}"
+        );
     }
 
     #[test]
