@@ -39,6 +39,7 @@ mod m20261127_000034_traces;
 mod m20261127_000035_mails_end;
 mod m20261127_000036_asked_addresses;
 mod m20261127_000037_ended_passwords;
+mod m20261127_000038_live_endpoints;
 
 use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
 
@@ -85,6 +86,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_000035_mails_end::Migration),
             Box::new(m20261127_000036_asked_addresses::Migration),
             Box::new(m20261127_000037_ended_passwords::Migration),
+            Box::new(m20261127_000038_live_endpoints::Migration),
         ]
     }
 }

@@ -142,7 +142,8 @@ async fn erase_marked(context: &Context, limit: i64) -> Result<(), DbErr> {
 }
 
 /// Ends the history of webhooks that is older than the settings say: events, deliveries and attempts by the day, and up
-/// to `limit` rows of each that lie in no day's partition; how many of the latter there were at most.
+/// to `limit` rows of each that lie in no day's partition, and of endpoints that were deleted before; how many of the latter
+/// there were at most.
 ///
 /// A day of which a delivery still waits stays until that has come to its end. One that has waited since the day before
 /// those, for longer than all its attempts take, comes to it here.
@@ -162,5 +163,6 @@ pub async fn end_history(context: &Context, limit: u32) -> Result<u64, DbErr> {
     if dropped > 0 {
         tracing::info!(partitions = dropped, %before, "the history of webhooks that is older has ended");
     }
-    partition::delete_outside(context, before, limit).await
+    let outside = partition::delete_outside(context, before, limit).await?;
+    Ok(outside.max(webhook::remove_deleted(context, before, limit).await?))
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use latchkey_shared::{context::Context, partition, retention};
+use latchkey_shared::{context::Context, partition, principal::Origin, retention, webhook};
 use latchkey_testing::Receiver;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
 use serde_json::json;
@@ -157,6 +157,31 @@ async fn a_delivery_that_has_waited_for_longer_than_all_attempts_take_ends_with_
     assert_eq!(world.count(PARTITIONS).await, before + 3);
     let waiting = "SELECT count(*) FROM deliveries WHERE state = 'pending'";
     assert_eq!(world.count(waiting).await, 1, "that one may still be delivered");
+}
+
+#[tokio::test]
+async fn a_deleted_endpoint_goes_with_the_last_of_its_deliveries() {
+    let world = World::new().await;
+    let context = world.context();
+    world.advance(-40 * DAY);
+    let endpoint = world.endpoint("http://127.0.0.1:9/").await.endpoint;
+    world.endpoint("http://127.0.0.1:9/").await;
+    make_today(context).await;
+    world.publish("order.placed", json!({})).await;
+    webhook::delete_endpoint(context, &world.proof(), &Origin::default(), endpoint.id)
+        .await
+        .unwrap();
+    let endpoints = "SELECT count(*) FROM webhook_endpoints";
+    retention::end_history(context, 10).await.unwrap();
+    assert_eq!(
+        world.count(endpoints).await,
+        2,
+        "its deliveries are history still"
+    );
+    end_deliveries(&world).await;
+    world.advance(40 * DAY);
+    retention::end_history(context, 10).await.unwrap();
+    assert_eq!(world.count(endpoints).await, 1);
 }
 
 #[tokio::test]

@@ -214,7 +214,7 @@ async fn write_each(
              SELECT array_agg(p.id ORDER BY p.id) AS ids,
                     count(*) > {AT_ONCE} OR count(*) * {many} > {ROWS_AT_ONCE} AS later
              FROM webhook_endpoints p
-             WHERE p.tenant_id = {tenant} AND p.enabled
+             WHERE p.tenant_id = {tenant} AND p.enabled AND p.deleted_at IS NULL
                AND (cardinality(p.event_types) = 0 OR p.event_types && {asked}::text[])),
          written AS (
              INSERT INTO events (id, tenant_id, type, body, user_id, traceparent, created_at)

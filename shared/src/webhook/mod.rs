@@ -28,7 +28,7 @@ pub mod target;
 mod turn_off;
 pub mod work;
 
-pub(crate) use self::outlived::end_outlived;
+pub(crate) use self::outlived::{end_outlived, remove_deleted};
 pub(crate) use self::turn_off::{cancel_rest, disable_failing};
 pub use self::{
     error::{GivenType, WebhookError},
