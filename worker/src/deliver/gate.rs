@@ -43,7 +43,7 @@ struct Shared {
 struct State {
     tenants: Known<TenantId, Tenant>,
     /// Calls to slow endpoints, of all tenants.
-    slow: HashMap<Lane, usize>,
+    slow_calls: HashMap<Lane, usize>,
 }
 
 /// What was asked for lately.
@@ -193,7 +193,7 @@ impl Gate {
     fn ask(&self, lane: Lane, tenant: TenantId, endpoint: EndpointId, now: Instant) -> Asked {
         let share = self.share(lane);
         let mut state = self.state();
-        let State { tenants, slow } = &mut *state;
+        let State { tenants, slow_calls } = &mut *state;
         tenants.forget_but(|tenant| tenant.is_busy() || tenant.was_asked_since(now, FORGET));
         let tenant = tenants.map.entry(tenant).or_default();
         tenant.endpoints.forget_but(|known| {
@@ -201,7 +201,7 @@ impl Gate {
         });
         let calls = tenant.calls(lane);
         let jobs = calls + tenant.waiting.iter().filter(|place| place.lane == lane).count();
-        if let Some(slot) = tenant.take(lane, endpoint, share, slow, now) {
+        if let Some(slot) = tenant.take(lane, endpoint, share, slow_calls, now) {
             return Asked::Go(slot);
         }
         let known = tenant.endpoint(endpoint, now);
@@ -223,24 +223,24 @@ impl Gate {
     ) {
         let now = Instant::now();
         let mut state = self.state();
-        let State { tenants, slow } = &mut *state;
+        let State { tenants, slow_calls } = &mut *state;
         let Some(tenant) = tenants.map.get_mut(&tenant) else {
             return;
         };
-        tenant.put_back(lane, endpoint, slot, slow, now);
+        tenant.put_back(lane, endpoint, slot, slow_calls, now);
         if let Some(ended) = ended {
             tenant
                 .endpoint(endpoint, now)
                 .learn(ended, self.share(Lane::Fresh).calls, now);
         }
-        tenant.call_next(|lane| self.share(lane), slow, now);
+        tenant.call_next(|lane| self.share(lane), slow_calls, now);
     }
 
     fn call_next_of(&self, tenant: TenantId) {
         let mut state = self.state();
-        let State { tenants, slow } = &mut *state;
+        let State { tenants, slow_calls } = &mut *state;
         if let Some(tenant) = tenants.map.get_mut(&tenant) {
-            tenant.call_next(|lane| self.share(lane), slow, Instant::now());
+            tenant.call_next(|lane| self.share(lane), slow_calls, Instant::now());
         }
     }
 
@@ -299,7 +299,7 @@ impl Tenant {
         lane: Lane,
         id: EndpointId,
         share: Share,
-        slow: &mut HashMap<Lane, usize>,
+        slow_calls: &mut HashMap<Lane, usize>,
         now: Instant,
     ) -> Option<Slot> {
         let calls = self.calls(lane);
@@ -307,18 +307,23 @@ impl Tenant {
         let slot = Slot {
             slow: known.pace >= SLOW,
         };
-        let slow = slow.entry(lane).or_default();
-        if calls >= share.calls || !known.has_room(now) || (slot.slow && *slow >= share.calls) {
+        let of_slow = slow_calls.entry(lane).or_default();
+        if calls >= share.calls || !known.has_room(now) || (slot.slow && *of_slow >= share.calls) {
             return None;
         }
         known.calls += 1;
-        *slow += usize::from(slot.slow);
+        *of_slow += usize::from(slot.slow);
         self.calls.insert(lane, calls + 1);
         Some(slot)
     }
 
     /// Hands free slots to those who wait, the first first.
-    fn call_next(&mut self, share: impl Fn(Lane) -> Share, slow: &mut HashMap<Lane, usize>, now: Instant) {
+    fn call_next(
+        &mut self,
+        share: impl Fn(Lane) -> Share,
+        slow_calls: &mut HashMap<Lane, usize>,
+        now: Instant,
+    ) {
         let mut still = VecDeque::new();
         while let Some(place) = self.waiting.pop_front() {
             let (lane, id) = (place.lane, place.endpoint);
@@ -326,13 +331,13 @@ impl Tenant {
                 self.endpoint(id, now).waits_no_more();
                 continue;
             }
-            let Some(slot) = self.take(lane, id, share(lane), slow, now) else {
+            let Some(slot) = self.take(lane, id, share(lane), slow_calls, now) else {
                 still.push_back(place);
                 continue;
             };
             self.endpoint(id, now).waits_no_more();
             if place.tell.send(slot).is_err() {
-                self.put_back(lane, id, slot, slow, now);
+                self.put_back(lane, id, slot, slow_calls, now);
             }
         }
         self.waiting = still;
@@ -343,15 +348,15 @@ impl Tenant {
         lane: Lane,
         id: EndpointId,
         slot: Slot,
-        slow: &mut HashMap<Lane, usize>,
+        slow_calls: &mut HashMap<Lane, usize>,
         now: Instant,
     ) {
         let calls = self.calls(lane).saturating_sub(1);
         self.calls.insert(lane, calls);
         let known = self.endpoint(id, now);
         known.calls = known.calls.saturating_sub(1);
-        let slow = slow.entry(lane).or_default();
-        *slow = slow.saturating_sub(usize::from(slot.slow));
+        let of_slow = slow_calls.entry(lane).or_default();
+        *of_slow = of_slow.saturating_sub(usize::from(slot.slow));
     }
 
     fn calls(&self, lane: Lane) -> usize {
