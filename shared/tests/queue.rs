@@ -416,6 +416,20 @@ async fn a_foreign_entry_is_dropped_and_does_not_stop_the_lane() {
 }
 
 #[tokio::test]
+async fn a_stream_that_nobody_reads_does_not_grow_for_ever() {
+    let settings = settings();
+    for _ in 0..15 {
+        push(&settings, &ids(10_000)).await;
+    }
+    let held: u64 = redis::cmd("XLEN")
+        .arg(stream_key(&settings.prefix, Lane::Fresh))
+        .query_async(&mut connect(&settings).await)
+        .await
+        .unwrap();
+    assert!((100_000..101_000).contains(&held), "{held}");
+}
+
+#[tokio::test]
 async fn a_backlog_built_up_without_workers_drains() {
     let settings = settings();
     let pushed = ids(20_000);

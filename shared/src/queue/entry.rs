@@ -11,6 +11,10 @@ use super::{GROUP, Job};
 /// The name of the one field.
 const FIELD: &str = "id";
 
+/// A stream holds about so many entries at most. While no worker takes them the oldest make room: what Redis has memory for
+/// is not the queue's alone, and the sweep finds in PostgreSQL what was dropped.
+const LONGEST: usize = 100_000;
+
 /// A stream entry as it was read.
 pub(super) struct Entry {
     /// Redis's own id for it, such as `1712345678901-0`.
@@ -27,6 +31,9 @@ pub(super) fn append(key: &str, jobs: impl IntoIterator<Item = Job>) -> redis::P
         pipeline
             .cmd("XADD")
             .arg(key)
+            .arg("MAXLEN")
+            .arg("~")
+            .arg(LONGEST)
             .arg("*")
             .arg(FIELD)
             .arg(bytes)
