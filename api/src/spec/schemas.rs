@@ -65,6 +65,10 @@ fn nullable(mut schema: Value) -> Value {
         schema["type"] = json!([kind, "null"]);
         return schema;
     }
+    // Anything may be null as it is.
+    if schema == json!({}) {
+        return schema;
+    }
     // Of the field, not of one of its types.
     let description = schema
         .as_object_mut()
