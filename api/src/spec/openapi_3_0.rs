@@ -86,7 +86,7 @@ fn one_success(document: &mut Value) {
             return;
         }
         for body in &mut bodies {
-            **body = json!({ "$ref": format!("{}{name}", PREFIX) });
+            **body = json!({ "$ref": format!("{PREFIX}{name}") });
         }
         let choices: Vec<Value> = choices
             .into_iter()

@@ -36,18 +36,19 @@ pub(crate) async fn erase_marked(
     limit: i64,
 ) -> Result<Option<Uuid>, DbErr> {
     // Two statements, so that each has an index to itself whatever the plan is made for.
-    let next = match about {
-        Some((tenant, user)) => raw_sql!(
+    let next = if let Some((tenant, user)) = about {
+        raw_sql!(
             Postgres,
             "SELECT id, tenant_id FROM events
              WHERE erase AND tenant_id = {tenant} AND user_id = {user} AND id > {after}
              ORDER BY id LIMIT {limit} FOR NO KEY UPDATE SKIP LOCKED"
-        ),
-        None => raw_sql!(
+        )
+    } else {
+        raw_sql!(
             Postgres,
             "SELECT id, tenant_id FROM events WHERE erase AND id > {after}
              ORDER BY id LIMIT {limit} FOR NO KEY UPDATE SKIP LOCKED"
-        ),
+        )
     };
     let marked = Marked::find_by_statement(next).all(tx).await?;
     if marked.is_empty() {

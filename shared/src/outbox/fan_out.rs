@@ -3,9 +3,10 @@
 //! Whom an event goes to is settled with the event: the endpoints that were enabled then and asked for its type. Whoever
 //! is turned off or deleted before its turn comes gets nothing; who is made or turned on later does not either.
 //!
-//! Workers need no leader. Each draws a tenant, so that a burst of one keeps no other waiting, takes of its events those that
-//! have waited longest for a turn and that nobody else holds, and writes a chunk's deliveries together with how far it has come: cut off at any point, the chunk is there whole or not
-//! at all, and no endpoint gets an event twice.
+//! Workers need no leader. Each draws a tenant, so that a burst of one keeps no other waiting, takes of its events
+//! those that have waited longest for a turn and that nobody else holds, and writes a chunk's deliveries together
+//! with how far it has come: cut off at any point, the chunk is there whole or not at all, and no endpoint gets an
+//! event twice.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
