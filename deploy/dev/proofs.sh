@@ -102,13 +102,14 @@ prove_schemathesis() {
     curl -fsS -o /dev/null "$base/health/ready" || fail "the API is not ready any more"
 }
 
-# fuzz BASE_URL SECONDS [OPTION...]
+# fuzz BASE_URL SECONDS [OPTION...]: all but the import, whose lines of JSON the tool cannot write.
 fuzz() {
     local base=$1 seconds=$2
     shift 2
     (
         cd "$STATE" || exit # where it leaves its example database
         "$PYTHON_BIN/st" run "$ROOT/openapi/openapi.json" --url "$base" --max-time "$seconds" \
+            --exclude-operation-id importUsers \
             --header 'X-Tenant-ID: platform' --workers 2 --suppress-health-check all --request-timeout 20 \
             --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
             "$@"
