@@ -50,32 +50,46 @@ pub enum VerifyError {
     /// A line that no verification has written.
     #[error("--against: line {0} is not from an earlier run")]
     Against(usize),
+    /// The line that a verification writes last is missing.
+    #[error(
+        "--against: not the whole of what an earlier run has printed: it ends with a line of {SUMMARY:?}"
+    )]
+    Broken,
 }
+
+/// What the last line counts last.
+const SUMMARY: &str = "sealed rows:";
 
 /// The ends of chains that an earlier run has seen.
 #[derive(Debug, Default)]
 pub struct Known(BTreeMap<Uuid, (i64, String)>);
 
 impl Known {
-    /// Reads what an earlier run has printed.
+    /// Reads what an earlier run has printed, to its last line: what was cut off would not be compared.
     ///
     /// # Errors
-    /// [`VerifyError::Against`].
+    /// [`VerifyError::Against`] and [`VerifyError::Broken`].
     pub fn read(text: &str) -> Result<Self, VerifyError> {
-        let mut known = BTreeMap::new();
+        let (mut known, mut whole) = (BTreeMap::new(), false);
         for (number, line) in text.lines().enumerate() {
+            whole = line.contains(SUMMARY);
+            if whole {
+                continue;
+            }
             let words: Vec<&str> = line.split_whitespace().collect();
             let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
-            let Some(tenant) = words.first().and_then(|word| word.parse::<Uuid>().ok()) else {
-                continue;
-            };
+            let tenant = words.first().and_then(|word| word.parse::<Uuid>().ok());
             let (length, head) = (value("length=").and_then(|n| n.parse().ok()), value("head="));
-            let (Some(length), Some(head)) = (length, head) else {
+            let (Some(tenant), Some(length), Some(head)) = (tenant, length, head) else {
                 return Err(VerifyError::Against(number + 1));
             };
             known.insert(tenant, (length, head.to_owned()));
         }
-        Ok(Self(known))
+        if whole {
+            Ok(Self(known))
+        } else {
+            Err(VerifyError::Broken)
+        }
     }
 }
 
@@ -118,8 +132,12 @@ pub async fn verify(
         };
     }
     if only.is_none() {
-        for (tenant, (length, _)) in known.0.iter().filter(|(_, (length, _))| *length > 0) {
-            writeln!(out, "{tenant} TAMPERED: {}", Fault::SetBack(*length))?;
+        for (tenant, (length, head)) in known.0.iter().filter(|(_, (length, _))| *length > 0) {
+            let fault = Fault::SetBack(*length);
+            writeln!(
+                out,
+                "{tenant} TAMPERED: {fault}; length={length} head={head} waiting=0"
+            )?;
             worst = Outcome::Tampered;
         }
     }
@@ -128,7 +146,7 @@ pub async fn verify(
         Outcome::Unchecked => "not everything could be checked",
         Outcome::Tampered => "the audit trail was TAMPERED with",
     };
-    writeln!(out, "{tenants} tenants, {rows} sealed rows: {verdict}")?;
+    writeln!(out, "{tenants} tenants, {rows} {SUMMARY} {verdict}")?;
     Ok(worst)
 }
 
@@ -142,10 +160,11 @@ async fn find(context: &Context, name: &str) -> Result<TenantId, VerifyError> {
 }
 
 fn not_shorter(mut report: Report, before: Option<&(i64, String)>) -> Report {
-    if let (Verdict::Intact, Some((then, _))) = (&report.verdict, before)
-        && *then > report.length
-    {
-        report.verdict = Fault::SetBack(*then).into();
+    match before {
+        Some((then, _)) if *then > report.length && !matches!(report.verdict, Verdict::Tampered(_)) => {
+            report.verdict = Verdict::Tampered(Fault::SetBack(*then));
+        }
+        _ => {}
     }
     report
 }

@@ -1,6 +1,6 @@
 //! A server on a port of its own, and people who use it.
 
-use std::{borrow::Borrow, fmt::Write, sync::Arc, time::Duration};
+use std::{borrow::Borrow, fmt::Write, process::Command, sync::Arc, time::Duration};
 
 use latchkey_api::{
     app::app,
@@ -299,6 +299,20 @@ impl Api {
         tx.execute_unprepared(sql).await.unwrap();
         tx.commit().await.unwrap();
     }
+}
+
+/// The program as an operator calls it, with the bed's settings.
+pub(crate) fn command(bed: &TestBed, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey-api"));
+    command.args(arguments).env_clear().envs(bed.environment());
+    command
+}
+
+/// Its exit code, and all that it printed.
+pub(crate) fn code_and_text(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
 }
 
 /// A field that is text.

@@ -1,28 +1,14 @@
 //! What somebody can do who may write every table, and has no key.
 
-use std::process::{Command, Output};
-
 use chrono::TimeDelta;
 use latchkey_api::verify::{Known, Outcome};
 use latchkey_testing::TestBed;
 
 use super::{seal_all, tamper, tenant, verified, write};
-use crate::support::Api;
+use crate::support::{Api, code_and_text, command};
 
-/// The command itself, as an operator calls it.
-fn command(bed: &TestBed, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_latchkey-api"))
-        .args(["audit", "verify"])
-        .args(arguments)
-        .env_clear()
-        .envs(bed.environment())
-        .output()
-        .unwrap()
-}
-
-fn code_and_text(output: &Output) -> (Option<i32>, String) {
-    let text = [output.stdout.as_slice(), &output.stderr].concat();
-    (output.status.code(), String::from_utf8(text).unwrap())
+fn verify(bed: &TestBed, arguments: &[&str]) -> (Option<i32>, String) {
+    code_and_text(command(bed, &["audit", "verify"]).args(arguments))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,7 +18,7 @@ async fn s34_the_command_says_what_there_is_and_exits_accordingly() {
     let admin = api.admin().await;
     let (acme, _) = api.tenant(&admin, "acme").await;
     // Unsealed rows are no fault while they are young.
-    let (code, text) = code_and_text(&command(&bed, &[]));
+    let (code, text) = verify(&bed, &[]);
     assert_eq!(code, Some(0), "{text}");
     seal_all(&api.context).await;
     let rows = api
@@ -40,29 +26,26 @@ async fn s34_the_command_says_what_there_is_and_exits_accordingly() {
             "SELECT count(*) FROM audit_events WHERE tenant_id = '{acme}'"
         ))
         .await;
-    let (code, text) = code_and_text(&command(&bed, &["--tenant", "acme"]));
+    let (code, text) = verify(&bed, &["--tenant", "acme"]);
     let line = format!("{acme} intact length={rows} head=");
     assert!(code == Some(0) && text.contains(&line), "{text}");
     assert!(!text.contains("unsigned"), "{text}");
     let head = format!("SELECT encode(hash, 'hex') FROM audit_chains WHERE tenant_id = '{acme}'");
     assert!(text.contains(&api.scalar_text(&head).await), "{text}");
 
-    let (code, text) = code_and_text(&command(&bed, &["--tenant", "nobody"]));
+    let (code, text) = verify(&bed, &["--tenant", "nobody"]);
     assert_eq!(code, Some(2), "{text}");
-    let other_key = "LATCHKEY__SECRETS__DATA_KEYS";
-    let without_key = Command::new(env!("CARGO_BIN_EXE_latchkey-api"))
-        .args(["audit", "verify"])
-        .env_clear()
-        .envs(bed.environment())
-        .env(other_key, "2:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXoxMjM0NTY=")
-        .output()
-        .unwrap();
-    let (code, text) = code_and_text(&without_key);
+    let mut without_key = command(&bed, &["audit", "verify"]);
+    without_key.env(
+        "LATCHKEY__SECRETS__DATA_KEYS",
+        "2:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXoxMjM0NTY=",
+    );
+    let (code, text) = code_and_text(&mut without_key);
     assert!(code == Some(2) && text.contains("UNCHECKED"), "{text}");
 
     // Nobody sealed for longer than the grace: that cannot be told from tampering with the workers.
     write(&api.context, tenant(1), 1).await;
-    let (code, text) = code_and_text(&command(&bed, &["--grace", "0"]));
+    let (code, text) = verify(&bed, &["--grace", "0"]);
     assert!(code == Some(2) && text.contains("waited for its seal"), "{text}");
 
     tamper(
@@ -70,12 +53,12 @@ async fn s34_the_command_says_what_there_is_and_exits_accordingly() {
         &format!("UPDATE audit_events SET outcome = 'failure' WHERE tenant_id = '{acme}'"),
     )
     .await;
-    let (code, text) = code_and_text(&command(&bed, &[]));
+    let (code, text) = verify(&bed, &[]);
     assert!(
         code == Some(1) && text.contains(&format!("{acme} TAMPERED: row ")),
         "{text}"
     );
-    let (code, _) = code_and_text(&command(&bed, &["--tenant", "platform"]));
+    let (code, _) = verify(&bed, &["--tenant", "platform"]);
     assert_eq!(code, Some(0));
 }
 
@@ -120,6 +103,16 @@ const TAMPERINGS: &[(&str, &str)] = &[
      "the seal at 4, of row"),
     ("INSERT INTO audit_seals SELECT tenant_id, 11, gen_random_uuid(), key_id, hash, sealed_at FROM audit_seals
       WHERE tenant_id = '{t}' AND seq = 10", "the end of the chain"),
+    // Behind the name of a key that nobody has, for which the chain's end or a link cannot be told.
+    ("UPDATE audit_chains SET key_id = 'x' WHERE tenant_id = '{t}';
+      UPDATE audit_events SET outcome = 'failure' WHERE id = @4", "was altered"),
+    ("UPDATE audit_seals SET key_id = 'x' WHERE tenant_id = '{t}' AND seq = 2;
+      UPDATE audit_events SET outcome = 'failure' WHERE id = @4", "was altered"),
+    ("UPDATE audit_seals SET key_id = 'x' WHERE tenant_id = '{t}' AND seq = 4; DELETE FROM audit_events WHERE id = @4",
+     "sealed at 4, was removed"),
+    ("UPDATE audit_chains SET key_id = 'x' WHERE tenant_id = '{t}';
+      UPDATE audit_events SET outcome = 'failure' WHERE id = (SELECT audit_id FROM audit_unsealed WHERE tenant_id = '{t}'
+      LIMIT 1)", "was altered"),
     // Rows that were never ours, queued as any.
     ("INSERT INTO audit_events (id, tenant_id, created_at, actor_kind, action, outcome, detail)
       SELECT gen_random_uuid(), tenant_id, created_at, actor_kind, action, outcome, detail FROM audit_events WHERE id = @4",
@@ -276,9 +269,47 @@ async fn s34_a_database_that_was_set_back_shows_against_an_earlier_run() {
     for number in [1, 3] {
         assert!(line_of(&printed, number).contains("it was set back"), "{printed}");
     }
+    // What is said of the one that is gone holds against a later run as well.
+    let (_, again) = verified(&bed.context, Known::read(&printed).unwrap()).await;
+    assert!(line_of(&again, 3).contains("it was set back"), "{again}");
+    // Nor does it help to name a key that nobody has, for which the end cannot be told.
+    let unknown = format!(
+        "UPDATE audit_chains SET key_id = 'x' WHERE tenant_id = '{}'",
+        tenant(1)
+    );
+    tamper(&bed, &unknown).await;
+    let (_, printed) = verified(&bed.context, Known::default()).await;
+    assert!(line_of(&printed, 1).contains("UNCHECKED"), "{printed}");
+    let (_, printed) = verified(&bed.context, against()).await;
+    assert!(line_of(&printed, 1).contains("it was set back"), "{printed}");
+    let known = unknown.replace("'x'", "(SELECT key_id FROM old_head LIMIT 1)");
+    tamper(&bed, &known).await;
     // Grown again to its old length, it is another one.
     write(&bed.context, tenant(1), 5).await;
     seal_all(&bed.context).await;
     let (_, printed) = verified(&bed.context, against()).await;
     assert!(line_of(&printed, 1).contains("it was set back"), "{printed}");
+}
+
+#[tokio::test]
+async fn s34_what_is_compared_with_is_the_whole_of_what_was_printed() {
+    let bed = TestBed::new().await;
+    let (outcome, nothing) = verified(&bed.context, Known::default()).await;
+    assert_eq!(outcome, Outcome::Intact);
+    Known::read(&nothing).expect("a platform without a trail has been verified");
+    write(&bed.context, tenant(1), 5).await;
+    seal_all(&bed.context).await;
+    let (_, printed) = verified(&bed.context, Known::default()).await;
+    Known::read(&printed).unwrap();
+    let cut_off = printed.lines().next().unwrap();
+    for text in [
+        "",
+        "\n",
+        cut_off,
+        &format!("{printed}\nIt is well."),
+        &format!("It is well.\n{printed}"),
+    ] {
+        let error = Known::read(text).expect_err(text).to_string();
+        assert!(error.starts_with("--against: "), "{error}");
+    }
 }

@@ -72,10 +72,11 @@ impl<'a> Verification<'a> {
     ) -> Result<Report, DbErr> {
         let mut walk = Walk::new(&self.keys, tenant);
         let mut waiting = 0;
-        let verdict = match self.chain(&mut walk, tenant, &mut at).await? {
-            Verdict::Intact => self.unsealed(&walk, tenant, &mut waiting).await?,
-            fault => fault,
+        let fault = match self.chain(&mut walk, tenant, &mut at).await? {
+            Ok(()) => self.unsealed(&mut walk, tenant, &mut waiting).await?.err(),
+            Err(fault) => Some(fault),
         };
+        let verdict = fault.map_or_else(|| walk.verdict(), Verdict::Tampered);
         Ok(Report {
             tenant,
             length: walk.length,
@@ -90,12 +91,12 @@ impl<'a> Verification<'a> {
         walk: &mut Walk<'_>,
         tenant: TenantId,
         at: &mut impl FnMut(i64, &[u8]) -> Result<(), Fault>,
-    ) -> Result<Verdict, DbErr> {
+    ) -> Result<Result<(), Fault>, DbErr> {
         let tx = self.context.postgres.tenant(tenant).await?;
         let (head, last) = store::head(&tx, tenant).await?;
         drop(tx);
-        if let Err(found) = walk.head(head.as_ref(), last) {
-            return Ok(found);
+        if let Err(fault) = walk.head(head.as_ref(), last) {
+            return Ok(Err(fault));
         }
         loop {
             let tx = self.context.postgres.tenant(tenant).await?;
@@ -105,9 +106,9 @@ impl<'a> Verification<'a> {
                 let fits = walk
                     .step(seal, row.as_ref())
                     .and_then(|()| walk.at_head(head.as_ref()))
-                    .and_then(|()| at(walk.length, &walk.hash).map_err(Verdict::from));
-                if let Err(found) = fits {
-                    return Ok(found);
+                    .and_then(|()| at(walk.length, &walk.hash));
+                if fits.is_err() {
+                    return Ok(fits);
                 }
             }
             if page.len() < usize::try_from(PAGE).unwrap_or_default() {
@@ -116,24 +117,27 @@ impl<'a> Verification<'a> {
         }
         let length = head.map_or(0, |head| head.length);
         if walk.length < length {
-            return Ok(Fault::CutOff(walk.length, length).into());
+            return Ok(Err(Fault::CutOff(walk.length, length)));
         }
-        Ok(Verdict::Intact)
+        Ok(Ok(()))
     }
 
-    async fn unsealed(&self, walk: &Walk<'_>, tenant: TenantId, waiting: &mut u64) -> Result<Verdict, DbErr> {
-        let (mut after, mut unchecked) = (Uuid::nil(), Verdict::Intact);
+    async fn unsealed(
+        &self,
+        walk: &mut Walk<'_>,
+        tenant: TenantId,
+        waiting: &mut u64,
+    ) -> Result<Result<(), Fault>, DbErr> {
+        let mut after = Uuid::nil();
         loop {
             let tx = self.context.postgres.tenant(tenant).await?;
             let page = store::places(&tx, tenant, after, PAGE).await?;
             let now = self.context.clock.now();
             for place in page.iter().filter(|place| !place.sealed) {
                 let row = store::row(&tx, tenant, place.id).await?;
-                match walk.unsealed(*place, row.as_ref(), now, self.grace) {
-                    Ok(()) => {}
-                    Err(Verdict::Tampered(fault)) => return Ok(fault.into()),
-                    // There may be worse to come.
-                    Err(found) => unchecked = found,
+                let fits = walk.unsealed(*place, row.as_ref(), now, self.grace);
+                if fits.is_err() {
+                    return Ok(fits);
                 }
                 *waiting += 1;
             }
@@ -145,8 +149,8 @@ impl<'a> Verification<'a> {
         }
         let tx = self.context.postgres.tenant(tenant).await?;
         Ok(match store::missing(&tx, tenant).await? {
-            Some(row) => Fault::RemovedEarly(row).into(),
-            None => unchecked,
+            Some(row) => Err(Fault::RemovedEarly(row)),
+            None => Ok(()),
         })
     }
 }

@@ -5,7 +5,7 @@ use sea_orm::DbErr;
 use uuid::Uuid;
 
 use super::{
-    mac::{self, Content, Keys, Link},
+    mac::{self, Content, Key, Keys, Link},
     seal::is_ours,
     store::{Head, Place, Seal},
 };
@@ -57,18 +57,16 @@ pub enum Fault {
     Head,
 }
 
-impl From<Fault> for Verdict {
-    fn from(fault: Fault) -> Self {
-        Self::Tampered(fault)
-    }
-}
-
 /// How far one has got along a tenant's chain.
 pub(super) struct Walk<'a> {
     keys: &'a Keys,
     tenant: TenantId,
     pub(super) length: i64,
     pub(super) hash: Vec<u8>,
+    /// Why not everything could be told so far. There may be worse to come: what can be told is.
+    unchecked: Option<String>,
+    /// Whether the chain names a key that is not among ours.
+    keys_missing: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -79,30 +77,36 @@ impl<'a> Walk<'a> {
             tenant,
             length: 0,
             hash: mac::START.to_vec(),
+            unchecked: None,
+            keys_missing: false,
+        }
+    }
+
+    /// What there is to say at the end, where nothing did not fit.
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.unchecked {
+            Some(reason) => Verdict::Unchecked(reason.clone()),
+            None => Verdict::Intact,
         }
     }
 
     /// Whether the end that is written down is one of ours, and what links there are reach it. `last` is the number of
     /// the last one.
-    pub(super) fn head(&self, head: Option<&Head>, last: i64) -> Result<(), Verdict> {
+    pub(super) fn head(&mut self, head: Option<&Head>, last: i64) -> Result<(), Fault> {
         let Some(head) = head else {
-            return if last == 0 {
-                Ok(())
-            } else {
-                Err(Fault::Head.into())
-            };
+            return if last == 0 { Ok(()) } else { Err(Fault::Head) };
         };
-        self.known(&head.key_id)?;
-        if !is_ours(self.keys, head) || last > head.length {
-            return Err(Fault::Head.into());
+        let ours = self.key(&head.key_id).is_none() || is_ours(self.keys, head);
+        if !ours || last > head.length {
+            return Err(Fault::Head);
         }
         Ok(())
     }
 
     /// Once more, at the link that the end names.
-    pub(super) fn at_head(&self, head: Option<&Head>) -> Result<(), Verdict> {
+    pub(super) fn at_head(&self, head: Option<&Head>) -> Result<(), Fault> {
         match head {
-            Some(head) if head.length == self.length && head.hash != self.hash => Err(Fault::Head.into()),
+            Some(head) if head.length == self.length && head.hash != self.hash => Err(Fault::Head),
             _ => Ok(()),
         }
     }
@@ -112,87 +116,94 @@ impl<'a> Walk<'a> {
         &mut self,
         seal: &Seal,
         row: Option<&Result<audit_event::Model, DbErr>>,
-    ) -> Result<(), Verdict> {
+    ) -> Result<(), Fault> {
         let seq = self.length + 1;
         if seal.seq != seq {
-            return Err(Fault::SealRemoved(seq).into());
+            return Err(Fault::SealRemoved(seq));
         }
-        self.known(&seal.link_key)?;
-        let Some(key) = self.keys.get(&seal.link_key) else {
-            return Ok(());
-        };
+        let key = self.key(&seal.link_key);
         let row = match row {
-            None => return Err(Fault::Removed(seq, seal.audit_id).into()),
-            Some(Err(_)) => return Err(Fault::Altered(seal.audit_id).into()),
+            None => return Err(Fault::Removed(seq, seal.audit_id)),
+            Some(Err(_)) => return Err(Fault::Altered(seal.audit_id)),
             Some(Ok(row)) => row,
         };
-        let content = Content::of(row.mac.as_deref(), row.mac_key.as_deref());
-        let hash = key.link(&Link {
-            tenant: self.tenant,
-            before: &self.hash,
-            seq,
-            row: seal.audit_id,
-            content: &content,
-            sealed_at: seal.sealed_at,
-        });
         self.row(row)?;
-        if !mac::same(hash, &seal.hash) {
-            return Err(Fault::Displaced(seq, seal.audit_id).into());
+        if let Some(key) = key {
+            let content = Content::of(row.mac.as_deref(), row.mac_key.as_deref());
+            let hash = key.link(&Link {
+                tenant: self.tenant,
+                before: &self.hash,
+                seq,
+                row: seal.audit_id,
+                content: &content,
+                sealed_at: seal.sealed_at,
+            });
+            if !mac::same(hash, &seal.hash) {
+                return Err(Fault::Displaced(seq, seal.audit_id));
+            }
         }
         self.length = seq;
-        self.hash = hash.to_vec();
+        self.hash.clone_from(&seal.hash);
         Ok(())
     }
 
     /// A row that has no seal at `now`.
     pub(super) fn unsealed(
-        &self,
+        &mut self,
         place: Place,
         row: Option<&Result<audit_event::Model, DbErr>>,
         now: DateTime<Utc>,
         grace: TimeDelta,
-    ) -> Result<(), Verdict> {
+    ) -> Result<(), Fault> {
         match row {
             // It was there a moment ago.
-            None => return Err(Fault::RemovedEarly(place.id).into()),
-            Some(Err(_)) => return Err(Fault::Altered(place.id).into()),
+            None => return Err(Fault::RemovedEarly(place.id)),
+            Some(Err(_)) => return Err(Fault::Altered(place.id)),
             Some(Ok(row)) => self.row(row)?,
         }
         if place.created_at + grace >= now {
             return Ok(());
         }
         if !place.waits {
-            return Err(Fault::Kept(place.id).into());
+            return Err(Fault::Kept(place.id));
         }
-        Err(Verdict::Unchecked(format!(
-            "row {} has waited for its seal since {}: no worker seals, or none can",
-            place.id, place.created_at
-        )))
-    }
-
-    fn row(&self, row: &audit_event::Model) -> Result<(), Verdict> {
-        let id = row.id.0;
-        // Ours have one, whatever else was cleared away.
-        let Some(there) = &row.mac else {
-            return Err(Fault::Inserted(id).into());
-        };
-        // Keys stay for as long as the trail: one that is none of ours is somebody's who has none.
-        let Some(key) = row.mac_key.as_deref().and_then(|key| self.keys.get(key)) else {
-            return Err(Fault::Inserted(id).into());
-        };
-        if !mac::same(key.row(row), there) {
-            return Err(Fault::Altered(id).into());
-        }
+        self.unchecked.get_or_insert_with(|| {
+            format!(
+                "row {} has waited for its seal since {}: no worker seals, or none can",
+                place.id, place.created_at
+            )
+        });
         Ok(())
     }
 
-    fn known(&self, key: &str) -> Result<(), Verdict> {
+    fn row(&self, row: &audit_event::Model) -> Result<(), Fault> {
+        let id = row.id.0;
+        // Ours have one, whatever else was cleared away.
+        let (Some(there), Some(key)) = (&row.mac, &row.mac_key) else {
+            return Err(Fault::Inserted(id));
+        };
         match self.keys.get(key) {
-            Some(_) => Ok(()),
-            None => Err(Verdict::Unchecked(format!(
-                "after {} a key is used that secrets.data_keys does not have: {key:?}",
-                self.length
-            ))),
+            Some(key) if mac::same(key.row(row), there) => Ok(()),
+            Some(_) => Err(Fault::Altered(id)),
+            // Keys stay for as long as the trail: one that is none of ours is somebody's who has none, unless the
+            // chain was continued with such a key as well.
+            None if self.keys_missing => Ok(()),
+            None => Err(Fault::Inserted(id)),
         }
+    }
+
+    /// The key of that name. Whether somebody made the name up or a key is missing here cannot be told.
+    fn key(&mut self, name: &str) -> Option<&'a Key> {
+        let key = self.keys.get(name);
+        if key.is_none() {
+            self.keys_missing = true;
+            self.unchecked.get_or_insert_with(|| {
+                format!(
+                    "after {} a key is used that secrets.data_keys does not have: {name:?}",
+                    self.length
+                )
+            });
+        }
+        key
     }
 }
