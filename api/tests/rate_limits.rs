@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Api, PASSWORD, text};
 
 /// In development the limits by address are out of a test's reach.
-const PRODUCTION: [(&str, &str); 6] = [
+const PRODUCTION: [(&str, &str); 7] = [
     ("server.environment", "production"),
+    ("server.trusted_proxies", "192.0.2.1/32"),
     ("mail.transport", "smtp"),
     ("mail.smtp_url", "smtp://127.0.0.1:1"),
     ("passwords.memory_kib", "19456"),

@@ -1,4 +1,4 @@
-//! Rings of keys: the first one in use, the others still accepted.
+//! Rings of keys: one in use, the others accepted.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -17,24 +17,28 @@ pub struct Key {
     pub bytes: Secret<Vec<u8>>,
 }
 
-/// At least one key, in order of preference.
+/// At least one key, the newest first.
 #[derive(Clone, Debug)]
-pub struct KeyRing(Vec<Key>);
+pub struct KeyRing {
+    keys: Vec<Key>,
+    current: usize,
+}
 
 impl KeyRing {
-    /// Reads `id:base64` pairs; faults are noted in the source, which then fails as a whole.
-    pub(super) fn read(source: &mut Source, setting: &str) -> Self {
+    /// Reads `id:base64` pairs, and from the setting `in_use` the id of the one in use, which is the first where it says
+    /// nothing. Faults are noted in the source, which then fails as a whole.
+    pub(super) fn read(source: &mut Source, setting: &str, in_use: &str) -> Self {
         let texts = source.required_secret::<Vec<String>>(setting, Vec::new());
-        Self::parse(source, setting, &texts)
+        Self::parse(source, setting, &texts, in_use)
     }
 
     /// As [`Self::read`], where there need not be any key.
-    pub(super) fn read_optional(source: &mut Source, setting: &str) -> Option<Self> {
+    pub(super) fn read_optional(source: &mut Source, setting: &str, in_use: &str) -> Option<Self> {
         let texts = source.optional_secret::<Vec<String>>(setting)?;
-        Some(Self::parse(source, setting, &texts))
+        Some(Self::parse(source, setting, &texts, in_use))
     }
 
-    fn parse(source: &mut Source, setting: &str, texts: &Secret<Vec<String>>) -> Self {
+    fn parse(source: &mut Source, setting: &str, texts: &Secret<Vec<String>>, in_use: &str) -> Self {
         let mut keys: Vec<Key> = Vec::new();
         for (position, text) in texts.expose().iter().enumerate() {
             match parse(text) {
@@ -54,36 +58,46 @@ impl KeyRing {
                 bytes: Secret::new(vec![0; MIN_KEY_BYTES]),
             });
         }
-        Self(keys)
+        let current = source.optional::<String>(in_use).and_then(|id| {
+            let place = keys.iter().position(|key| key.id == id);
+            if place.is_none() {
+                source.fault(format!("{in_use}: names none of {setting}"));
+            }
+            place
+        });
+        Self {
+            keys,
+            current: current.unwrap_or_default(),
+        }
     }
 
     /// A ring of the keys, if there are any.
     #[cfg(test)]
     pub(crate) fn of(keys: Vec<Key>) -> Option<Self> {
-        (!keys.is_empty()).then_some(Self(keys))
+        (!keys.is_empty()).then_some(Self { keys, current: 0 })
     }
 
     /// The key in use.
     #[must_use]
     pub fn current(&self) -> &Key {
-        &self.0[0]
+        &self.keys[self.current]
     }
 
     /// The key that was there first: for what must stay the same while keys are added.
     #[must_use]
     pub fn oldest(&self) -> &Key {
-        &self.0[self.0.len() - 1]
+        &self.keys[self.keys.len() - 1]
     }
 
     /// The key of that name.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&Key> {
-        self.0.iter().find(|key| key.id == id)
+        self.keys.iter().find(|key| key.id == id)
     }
 
-    /// All keys, the one in use first.
+    /// All keys, the newest first.
     pub fn iter(&self) -> impl Iterator<Item = &Key> {
-        self.0.iter()
+        self.keys.iter()
     }
 }
 

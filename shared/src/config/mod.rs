@@ -144,7 +144,8 @@ pub struct Passwords {
     pub threads: usize,
     /// `queue`: how many passwords may wait; one more is answered 503.
     pub queue: usize,
-    /// `peppers`: keys as `id:base64` that go into every hash; the first into new ones. The worker has none.
+    /// `peppers`: keys as `id:base64` that go into every hash; the first, or the one that `current_pepper` names, into
+    /// new ones. The worker has none.
     pub peppers: Option<KeyRing>,
     /// `breach_file`: sorted SHA-1 hashes of passwords that are known to have leaked, one a line.
     pub breach_file: Option<PathBuf>,
@@ -202,7 +203,7 @@ pub struct ApiKeys {
 /// Keys for what is sealed at rest.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    /// `data_keys`: AES-256 keys as `id:base64`; the first seals, all open.
+    /// `data_keys`: AES-256 keys as `id:base64`; the first, or the one that `current_data_key` names, seals, all open.
     pub data_keys: KeyRing,
 }
 
@@ -318,6 +319,8 @@ fn local_url() -> Url {
 }
 
 const DAY: u64 = 24 * 60 * 60;
+const POSTGRES_SCHEMES: &[&str] = &["postgres", "postgresql"];
+const REDIS_SCHEMES: &[&str] = &["redis", "rediss", "redis+unix", "unix"];
 
 impl Server {
     fn read(source: &mut Source) -> Self {
@@ -367,8 +370,8 @@ impl Tenancy {
 impl Postgres {
     fn read(source: &mut Source) -> Self {
         Self {
-            url: source.required_secret("postgres.url", String::new()),
-            migrate_url: source.optional_secret("postgres.migrate_url"),
+            url: source.required_secret_url("postgres.url", POSTGRES_SCHEMES),
+            migrate_url: source.optional_secret_url("postgres.migrate_url", POSTGRES_SCHEMES),
             max_connections: source.or("postgres.max_connections", 20),
         }
     }
@@ -377,7 +380,7 @@ impl Postgres {
 impl Redis {
     fn read(source: &mut Source) -> Self {
         Self {
-            url: source.required_secret("redis.url", String::new()),
+            url: source.required_secret_url("redis.url", REDIS_SCHEMES),
             key_prefix: source.or("redis.key_prefix", "lk".to_owned()),
         }
     }
@@ -386,9 +389,10 @@ impl Redis {
 impl Passwords {
     fn read(process: Process, source: &mut Source) -> Self {
         let peppers = match process {
-            Process::Api => KeyRing::read_optional(source, "passwords.peppers"),
+            Process::Api => KeyRing::read_optional(source, "passwords.peppers", "passwords.current_pepper"),
             Process::Worker => {
                 source.ignore("passwords.peppers");
+                source.ignore("passwords.current_pepper");
                 None
             }
         };
@@ -464,15 +468,15 @@ impl ApiKeys {
 impl Secrets {
     fn read(source: &mut Source) -> Self {
         Self {
-            data_keys: KeyRing::read(source, "secrets.data_keys"),
+            data_keys: KeyRing::read(source, "secrets.data_keys", "secrets.current_data_key"),
         }
     }
 }
 
 impl Mail {
     fn read(source: &mut Source) -> Self {
-        let from = source.required("mail.from", String::new());
-        let smtp_url = source.optional_secret("mail.smtp_url");
+        let from = source.required("mail.from", "nobody@localhost.invalid".to_owned());
+        let smtp_url = source.optional_secret_url("mail.smtp_url", &["smtp", "smtps"]);
         let directory: Option<String> = source.optional("mail.directory");
         let transport = match (
             source.or("mail.transport", "smtp".to_owned()).as_str(),

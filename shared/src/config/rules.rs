@@ -1,6 +1,11 @@
 //! What settings must satisfy together, and what production refuses.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
+
+use email_address::{EmailAddress, Options};
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use super::{Config, Environment, KeyRing, MailTransport, Source};
 
@@ -38,8 +43,24 @@ fn sanity(config: &Config, source: &mut Source) {
         source.fault("passwords.peppers: an id has more than 8 characters");
     }
     let range_url = passwords.breach_range_url.as_ref();
-    if range_url.is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
-        source.fault("passwords.breach_range_url: expects an http or https URL");
+    for (key, url) in [
+        ("server.public_url", Some(&config.server.public_url)),
+        ("passwords.breach_range_url", range_url),
+    ] {
+        let Some(url) = url else { continue };
+        // What is no secret is logged, dumped and mailed.
+        let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+        if !plain || url.query().is_some() || !matches!(url.scheme(), "http" | "https") {
+            source.fault(format!(
+                "{key}: expects an http or https URL without user, password, query and fragment"
+            ));
+        }
+    }
+    if !is_mailbox(&config.mail.from) {
+        source.fault("mail.from: expects `Name <address>`");
+    }
+    if let Err(error) = EnvFilter::try_new(&config.log.level) {
+        source.fault(format!("log.level: {error}"));
     }
     if config.webhooks.schedule.is_empty() {
         source.fault("webhooks.schedule: holds no wait");
@@ -78,25 +99,29 @@ fn sanity(config: &Config, source: &mut Source) {
     if config.worker.concurrency == 0 {
         source.fault("worker.concurrency: must be at least 1");
     }
-    for (key, url) in [
-        ("postgres.url", &config.postgres.url),
-        ("redis.url", &config.redis.url),
-    ] {
-        if !url.expose().is_empty() && url::Url::parse(url.expose()).is_err() {
-            source.fault(format!("{key}: expects a URL"));
-        }
-    }
 }
 
 fn production(config: &Config, source: &mut Source) {
     if config.server.public_url.scheme() != "https" {
         source.fault("server.public_url: must be https in production");
     }
-    if matches!(config.mail.transport, MailTransport::File(_)) {
-        source.fault("mail.transport: mails would stay in files; production wants smtp");
+    match &config.mail.transport {
+        MailTransport::File(_) => {
+            source.fault("mail.transport: mails would stay in files; production wants smtp");
+        }
+        MailTransport::Smtp(url) if !keeps_secrets(url.expose()) => {
+            source.fault(
+                "mail.smtp_url: mails carry secrets; production wants smtps, or smtp with ?tls=required",
+            );
+        }
+        MailTransport::Smtp(_) => {}
     }
-    if config.server.trusted_proxies.is_empty() && !config.server.listen.ip().is_loopback() {
+    // TLS ends at a gateway, wherever it stands.
+    if config.server.trusted_proxies.is_empty() {
         source.fault("server.trusted_proxies: names no gateway, so every client would have its address");
+    }
+    if reaches_all(&config.server.trusted_proxies) {
+        source.fault("server.trusted_proxies: trusts every address, so every client could choose its own");
     }
     // OWASP's floor for Argon2id: 19 MiB, two iterations, one lane.
     if config.passwords.memory_kib < 19_456 || config.passwords.iterations < 2 {
@@ -106,12 +131,38 @@ fn production(config: &Config, source: &mut Source) {
     if range_url.is_some_and(|url| url.scheme() == "http") {
         source.fault("passwords.breach_range_url: must be https in production");
     }
-    if config
-        .webhooks
-        .allowed_cidrs
-        .iter()
-        .any(|net| net.prefix_len() == 0)
-    {
+    if reaches_all(&config.webhooks.allowed_cidrs) {
         source.fault("webhooks.allowed_cidrs: allows every address");
     }
+}
+
+fn is_mailbox(text: &str) -> bool {
+    let address = text.rsplit_once('<').map_or(text, |(_, rest)| {
+        rest.trim_end().strip_suffix('>').unwrap_or_default()
+    });
+    let options = Options::default().without_display_text();
+    EmailAddress::parse_with_options(address.trim(), options).is_ok()
+}
+
+fn reaches_all(ranges: &[IpNet]) -> bool {
+    ranges.iter().any(|range| range.prefix_len() == 0)
+}
+
+/// Whether nobody on the way to that mail server can read along. Nobody is on the way to this machine itself.
+fn keeps_secrets(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else {
+        return true; // A fault already.
+    };
+    let here = match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host
+            .trim_matches(['[', ']'])
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
+        None => false,
+    };
+    let required = url
+        .query_pairs()
+        .any(|pair| pair == ("tls".into(), "required".into()));
+    here || required || url.scheme() == "smtps"
 }

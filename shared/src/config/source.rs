@@ -14,6 +14,8 @@ use super::setting::Setting;
 use crate::secret::Secret;
 
 const ENV_PREFIX: &str = "LATCHKEY__";
+/// Of the setting that names the file which holds a secret.
+const FILE_SUFFIX: &str = "_file";
 
 /// Every fault of a configuration, a line each.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +40,22 @@ impl Source {
         if let Some(path) = file {
             source.read_file(path);
         }
-        for (name, text) in env {
-            if let Some(key) = name.strip_prefix(ENV_PREFIX) {
-                source
-                    .values
-                    .insert(key.to_lowercase().replace("__", "."), Value::String(text));
-            }
+        let env: Vec<(String, String)> = env
+            .into_iter()
+            .filter_map(|(name, text)| {
+                let key = name.strip_prefix(ENV_PREFIX)?.to_lowercase();
+                Some((key.replace("__", "."), text))
+            })
+            .collect();
+        // A secret and the file that holds it are one setting.
+        for (key, _) in &env {
+            let other = key
+                .strip_suffix(FILE_SUFFIX)
+                .map_or_else(|| format!("{key}{FILE_SUFFIX}"), str::to_owned);
+            source.values.remove(&other);
         }
+        let env = env.into_iter().map(|(key, text)| (key, Value::String(text)));
+        source.values.extend(env);
         source
     }
 
@@ -105,8 +116,11 @@ impl Source {
 
     /// A secret: as [`Source::optional`], or read from the file that `…_FILE` names.
     pub fn optional_secret<T: Setting>(&mut self, key: &str) -> Option<Secret<T>> {
-        let file_key = format!("{key}_file");
+        let file_key = format!("{key}{FILE_SUFFIX}");
         if let Some(path) = self.optional::<String>(&file_key) {
+            if self.values.contains_key(key) {
+                self.fault(format!("{file_key}: {key} is set as well; which of them holds?"));
+            }
             match std::fs::read_to_string(&path) {
                 Ok(text) => {
                     self.values.insert(
@@ -122,14 +136,44 @@ impl Source {
 
     /// The file that a secret is read from, if it is.
     pub fn file_of(&self, key: &str) -> Option<PathBuf> {
-        let path = self.values.get(&format!("{key}_file"))?;
+        let path = self.values.get(&format!("{key}{FILE_SUFFIX}"))?;
         path.as_str().map(PathBuf::from)
     }
 
     /// A secret that has to be there.
     pub fn required_secret<T: Setting>(&mut self, key: &str, stand_in: T) -> Secret<T> {
+        self.there(key, stand_in, |source| source.optional_secret(key))
+    }
+
+    /// A URL with one of these schemes. It stays text: whoever uses it has a reading of its own, and may repeat the whole
+    /// of what it cannot read, with the password in it.
+    pub fn optional_secret_url(&mut self, key: &str, schemes: &[&str]) -> Option<Secret<String>> {
+        let text = self.optional_secret::<String>(key)?;
+        let url = url::Url::parse(text.expose());
+        if !url.is_ok_and(|url| schemes.contains(&url.scheme())) {
+            self.fault(format!(
+                "{key}: expects a URL that begins with {}:",
+                schemes.join(": or ")
+            ));
+        }
+        Some(text)
+    }
+
+    /// One that has to be there.
+    pub fn required_secret_url(&mut self, key: &str, schemes: &[&str]) -> Secret<String> {
+        self.there(key, String::new(), |source| {
+            source.optional_secret_url(key, schemes)
+        })
+    }
+
+    fn there<T>(
+        &mut self,
+        key: &str,
+        stand_in: T,
+        read: impl FnOnce(&mut Self) -> Option<Secret<T>>,
+    ) -> Secret<T> {
         let faults = self.faults.len();
-        self.optional_secret(key).unwrap_or_else(|| {
+        read(self).unwrap_or_else(|| {
             if self.faults.len() == faults {
                 self.fault(format!("{key}: is missing"));
             }
@@ -140,7 +184,7 @@ impl Source {
     /// Drops a secret that another process's settings may hold.
     pub fn ignore(&mut self, key: &str) {
         self.values.remove(key);
-        self.values.remove(&format!("{key}_file"));
+        self.values.remove(&format!("{key}{FILE_SUFFIX}"));
     }
 
     /// Ends the reading.
@@ -248,6 +292,70 @@ mod tests {
         let config = Config::read(Process::Api, Source::new(Some(file.path()), env)).unwrap();
         assert_eq!(config.tokens.audience, "from the file");
         assert_eq!(config.tokens.issuer, "from the environment");
+    }
+
+    #[test]
+    fn a_secret_and_its_file_are_one_setting() {
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&secret, "redis://of-the-file").unwrap();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let path = secret.path().display();
+        writeln!(
+            file,
+            "[redis]\nurl_file = \"{path}\"\n[postgres]\nurl = \"postgres://in-toml\""
+        )
+        .unwrap();
+        let named = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&named, "postgres://of-the-environment").unwrap();
+        let mut env = good();
+        env.retain(|(name, _)| !name.ends_with("POSTGRES__URL"));
+        env.push(("LATCHKEY__POSTGRES__URL_FILE", named.path().display().to_string()));
+        let read = |env: &[(&str, String)]| {
+            let env = env
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()));
+            Config::read(Process::Api, Source::new(Some(file.path()), env)).map_err(|faults| faults.0)
+        };
+        let config = read(&env).unwrap();
+        assert_eq!(config.redis.url.expose(), "redis://127.0.0.1");
+        assert_eq!(config.postgres.url.expose(), "postgres://of-the-environment");
+
+        // Of two in one place neither is the later.
+        env.push(("LATCHKEY__POSTGRES__URL", "postgres://beside-it".to_owned()));
+        let faults = read(&env).unwrap_err();
+        assert_eq!(
+            faults,
+            ["postgres.url_file: postgres.url is set as well; which of them holds?"]
+        );
+    }
+
+    #[test]
+    fn s35_a_url_that_cannot_be_used_is_not_repeated() {
+        for (key, name) in [
+            ("postgres.url", "LATCHKEY__POSTGRES__URL"),
+            ("postgres.migrate_url", "LATCHKEY__POSTGRES__MIGRATE_URL"),
+            ("redis.url", "LATCHKEY__REDIS__URL"),
+            ("mail.smtp_url", "LATCHKEY__MAIL__SMTP_URL"),
+        ] {
+            for url in [
+                "",
+                "  ",
+                "u:hunter2@127.0.0.1",
+                "mysql://u:hunter2@127.0.0.1",
+                "http://u:hunter2@127.0.0.1",
+                "postgres//u:hunter2@127.0.0.1",
+            ] {
+                let mut env = good();
+                env.retain(|(known, _)| *known != name);
+                env.push((name, url.to_owned()));
+                let faults = read(env).unwrap_err();
+                assert_eq!(faults.len(), 1, "{faults:#?}");
+                assert!(
+                    faults[0].starts_with(&format!("{key}: expects a URL")),
+                    "{faults:#?}"
+                );
+            }
+        }
     }
 
     #[test]

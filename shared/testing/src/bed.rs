@@ -134,7 +134,9 @@ fn settings(app_url: &str, mails: &Path, changes: &[(&str, &str)]) -> Vec<(Strin
         ("log.format", "text".to_owned()),
     ];
     for (key, value) in changes {
-        settings.retain(|(known, _)| known != key);
+        // A secret and the file that holds it are one setting.
+        let name = key.strip_suffix("_file").unwrap_or(key);
+        settings.retain(|(known, _)| *known != name && known != key);
         settings.push((key, (*value).to_owned()));
     }
     settings
