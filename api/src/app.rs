@@ -30,9 +30,9 @@ pub fn app(auth: Auth, draining: Draining) -> Result<impl Endpoint, serde_json::
         .data(Document(document.leak()));
     let dns = Dns::new(&auth.context.config.tenancy);
     let publisher = Publisher::new(&auth.context);
-    let routes = routes.data(draining).data(dns).data(publisher);
+    let routes = routes.data(dns).data(publisher);
     let routes = routes.around(repeat).around(around);
-    Ok(routes.data(allowed).data(repeatable).data(auth))
+    Ok(routes.data(allowed).data(repeatable).data(draining).data(auth))
 }
 
 #[handler]

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{ADMIN, Api, PASSWORD};
+use crate::support::{ADMIN, Api, PASSWORD, code_and_text, command};
 
 #[tokio::test]
 async fn a_process_is_ready_with_postgres_and_degraded_without_redis() {
@@ -135,25 +135,64 @@ async fn s38_sigterm_fails_no_request_in_flight_and_turns_readiness_first() {
 }
 
 #[tokio::test]
+async fn s38_a_client_is_told_to_let_its_connection_go_and_an_unused_one_holds_nothing_up() {
+    let bed = TestBed::with(&[("server.drain_notice", "2"), ("server.drain", "60")]).await;
+    let mut api = RealProcess::api(&bed).await;
+    let address = api.base_url.strip_prefix("http://").unwrap().to_owned();
+    let mut unused = TcpStream::connect(&address).await.unwrap();
+    let mut connection = TcpStream::connect(&address).await.unwrap();
+    let ended = tokio::spawn(async move { timeout(Duration::from_secs(40), api.terminate()).await });
+
+    let answers = async {
+        let mut received = String::new();
+        while !received.contains("503 Service Unavailable") {
+            assert!(!received.contains("connection: close"), "too early: {received}");
+            received.clear();
+            connection
+                .write_all(b"GET /health/ready HTTP/1.1\r\nhost: here\r\n\r\n")
+                .await
+                .unwrap();
+            while !received.ends_with('}') {
+                let mut part = [0; 4096];
+                let length = connection.read(&mut part).await.unwrap();
+                assert!(length > 0, "it broke off: {received}");
+                received.push_str(std::str::from_utf8(&part[..length]).unwrap());
+            }
+        }
+        assert!(received.contains("connection: close\r\n"), "{received}");
+        connection.read_to_string(&mut received).await.unwrap();
+    };
+    timeout(Duration::from_secs(20), answers)
+        .await
+        .expect("the answer is the last, and the connection closed");
+    assert_eq!(
+        ended.await.unwrap(),
+        Ok(true),
+        "it ended with 0, and did not wait for who asks nothing"
+    );
+    assert_eq!(unused.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn s37_unsafe_production_settings_refuse_to_start_and_name_every_fault() {
     let bed = TestBed::new().await;
-    let binary = std::env!("CARGO_BIN_EXE_latchkey-api");
-    let output = tokio::process::Command::new(binary)
-        .args(["config", "check"])
-        .env_clear()
-        .envs(bed.environment())
+    let mut check = command(&bed, &["config", "check"]);
+    check
         .env("LATCHKEY__SERVER__ENVIRONMENT", "production")
         .env("LATCHKEY__SERVER__PUBLIC_URL", "http://id.example.com")
-        .env("LATCHKEY__SERVER__LISTEN", "0.0.0.0:8080")
         .env("LATCHKEY__TOKENS__KEYS", "k1:c2hvcnQ=")
         .env("LATCHKEY__WORKER__CONCURENCY", "8")
         .env("LATCHKEY__MAIL__TIMEOUT", "0")
         .env("LATCHKEY__TOKENS__REFRESH_TTL", "1e18")
-        .output()
-        .await
-        .unwrap();
-    assert!(!output.status.success());
-    let faults = String::from_utf8(output.stderr).unwrap();
+        .env("LATCHKEY__MAIL__FROM", "nobody")
+        .env("LATCHKEY__LOG__LEVEL", "latchkey=loud")
+        .env("LATCHKEY__SECRETS__CURRENT_DATA_KEY", "c2hvcnQ")
+        .env(
+            "LATCHKEY__PASSWORDS__BREACH_RANGE_URL",
+            "https://u:c2hvcnQ@example.com/range",
+        );
+    let (code, faults) = code_and_text(&mut check);
+    assert_eq!(code, Some(1));
     for fault in [
         "server.public_url",
         "server.trusted_proxies",
@@ -163,10 +202,59 @@ async fn s37_unsafe_production_settings_refuse_to_start_and_name_every_fault() {
         "worker.concurency: is not a setting",
         "mail.timeout: must be longer than nothing",
         "tokens.refresh_ttl: expects seconds",
+        "mail.from: expects",
+        "log.level: ",
+        "secrets.current_data_key: names none of secrets.data_keys",
+        "passwords.breach_range_url: expects an http or https URL without user",
     ] {
         assert!(faults.contains(fault), "{fault} is not named in:\n{faults}");
     }
     assert!(!faults.contains("c2hvcnQ"), "a secret is shown:\n{faults}");
+}
+
+#[tokio::test]
+async fn s37_production_names_its_gateway_and_mails_in_private() {
+    let bed = TestBed::with(&[
+        ("server.environment", "production"),
+        ("server.trusted_proxies", "10.0.0.0/8"),
+        ("passwords.memory_kib", "19456"),
+        ("passwords.iterations", "2"),
+        ("mail.transport", "smtp"),
+        ("mail.smtp_url", "smtps://u:p@mail.example.com"),
+    ])
+    .await;
+    let check = |key: &'static str, value: &str| {
+        let name = format!("LATCHKEY__{}", key.to_uppercase().replace('.', "__"));
+        code_and_text(command(&bed, &["config", "check"]).env(name, value))
+    };
+    for (key, good) in [
+        ("server.trusted_proxies", "10.0.0.0/8,fd00::/8"),
+        ("mail.smtp_url", "smtp://mail.example.com:587?tls=required"),
+        ("mail.smtp_url", "smtp://127.0.0.1:25"),
+        ("mail.smtp_url", "smtp://[::1]:25"),
+        ("mail.from", "no-reply@example.com"),
+        ("mail.from", "Büro, Inc. <no-reply@example.com>"),
+    ] {
+        assert_eq!(check(key, good).0, Some(0), "{key}={good}");
+    }
+    for (key, unsafe_value) in [
+        ("server.trusted_proxies", ""),
+        ("server.trusted_proxies", "10.0.0.0/8,0.0.0.0/0"),
+        ("server.trusted_proxies", "::/0"),
+        ("server.public_url", "http://id.example.com"),
+        ("server.public_url", "https://u:p@id.example.com"),
+        ("mail.smtp_url", "smtp://mail.example.com:587"),
+        ("mail.smtp_url", "smtp://mail.example.com?tls=opportunistic"),
+        ("mail.from", "Latchkey <no-reply>"),
+        ("webhooks.allowed_cidrs", "0.0.0.0/0"),
+    ] {
+        let (code, faults) = check(key, unsafe_value);
+        assert_eq!(code, Some(1), "{key}={unsafe_value}");
+        assert!(
+            faults.contains("1 fault(s)") && faults.contains(&format!("\n{key}: ")),
+            "{faults}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -185,29 +273,5 @@ async fn who_sends_no_request_does_not_keep_a_connection() {
         let closed = timeout(Duration::from_secs(20), connection.read_to_string(&mut answer)).await;
         assert!(closed.is_ok(), "it stays open: {sent:?}");
         assert_eq!(answer.contains("200 OK"), sent.ends_with("\r\n\r\n"), "{answer}");
-    }
-}
-
-#[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
-    let bed = TestBed::with(&[("server.body_timeout", "0.5")]).await;
-    let api = Api::start(&bed).await;
-    let owner = {
-        let admin = api.admin().await;
-        api.tenant(&admin, "acme").await.1
-    };
-    let address = api.base_url.strip_prefix("http://").unwrap();
-    // Also where it is read before the operation reads it.
-    let again = format!("authorization: Bearer {owner}\r\nidempotency-key: a\r\n");
-    for (path, headers) in [("/v1/auth/refresh", ""), ("/v1/webhooks/endpoints", &*again)] {
-        let mut connection = TcpStream::connect(address).await.unwrap();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: here\r\n{headers}content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
-        );
-        connection.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        let closed = timeout(Duration::from_secs(20), connection.read_to_string(&mut answer)).await;
-        assert!(closed.is_ok(), "it is waited for at {path}: {answer}");
-        assert!(answer.contains("did not come in time"), "{answer}");
     }
 }

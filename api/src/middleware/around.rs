@@ -14,6 +14,7 @@ use super::{AllowedMethods, figures, headers};
 use crate::{
     extract::{ClientOrigin, LimitNote},
     problem::{Failure, ProblemCode, framework},
+    routes::health::Draining,
 };
 
 /// Longer ids are not taken over from a client.
@@ -29,6 +30,7 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let method = method_of(&request);
     let target = request.original_uri().clone();
     let allowed = request.data::<AllowedMethods>().cloned();
+    let draining = request.data::<Draining>().cloned().unwrap_or_default();
     let mut trace = None;
     if let Some(auth) = request.data::<Auth>() {
         let origin = ClientOrigin::of(
@@ -56,6 +58,9 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let (mut response, route) = called.instrument(span.clone()).await;
     headers::complete(&mut response, &request_id);
     headers::limits(&mut response, &note);
+    if draining.has_begun() {
+        headers::last_of_connection(&mut response);
+    }
     if response.status() == StatusCode::METHOD_NOT_ALLOWED
         && let Some(methods) = allowed.as_ref().and_then(|allowed| allowed.get(target.path()))
     {

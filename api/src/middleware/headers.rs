@@ -37,6 +37,12 @@ pub(super) fn complete(response: &mut Response, request_id: &str) {
     }
 }
 
+/// Says that the connection ends with this response (RFC 9112 section 9.6).
+pub(super) fn last_of_connection(response: &mut Response) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+}
+
 /// Where the client stands with the limits (draft-ietf-httpapi-ratelimit-headers). Only those of its own address, or of
 /// its key, are told: how busy the other users of a tenant are is nobody's business.
 pub(super) fn limits(response: &mut Response, note: &LimitNote) {
