@@ -19,6 +19,7 @@ use latchkey_shared::{
     config::{Config, Process},
     context::{Context, OpenError},
     crypto::signing::Algorithm,
+    postgres::role_of,
     random::OsRandom,
     secret::Secret,
     seed::{Seed, seed},
@@ -42,7 +43,8 @@ enum Command {
     Serve,
     /// Bring the database up to date.
     Migrate,
-    /// Make the platform's tenant and its administrator, where they are missing.
+    /// Make the platform's tenant and its administrator, where they are missing. Fails where the address belongs to a
+    /// user who is no owner of the platform.
     Bootstrap {
         /// The administrator's address.
         #[arg(long)]
@@ -234,8 +236,8 @@ async fn migrate(config: &Config) -> Outcome {
         .migrate_url
         .as_ref()
         .ok_or("postgres.migrate_url: is missing")?;
-    let application = url::Url::parse(config.postgres.url.expose())?;
-    latchkey_migration::migrate(owner.expose(), application.username()).await?;
+    let application = role_of(config.postgres.url.expose())?;
+    latchkey_migration::migrate(owner.expose(), &application).await?;
     println!("the database is at {}", latchkey_migration::expected_version());
     Ok(())
 }

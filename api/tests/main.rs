@@ -5,6 +5,7 @@
 mod accounts;
 mod api_keys;
 mod audit;
+mod commands;
 mod conformance;
 mod dns_server;
 mod document;
@@ -41,6 +42,7 @@ mod service_accounts;
 mod sessions;
 mod settings;
 mod signing_keys;
+mod slow_bodies;
 mod support;
 mod tenancy;
 mod tenants;

@@ -41,7 +41,10 @@ mod m20261127_000036_asked_addresses;
 mod m20261127_000037_ended_passwords;
 mod m20261127_000038_live_endpoints;
 
-use sea_orm_migration::{prelude::*, sea_orm::ConnectOptions, sea_orm::ConnectionTrait, sea_orm::Database};
+use sea_orm_migration::{
+    prelude::*,
+    sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement},
+};
 
 /// All changes in order.
 pub struct Migrator;
@@ -109,7 +112,8 @@ const MIGRATION_LOCK: i64 = 0x6c61_7463_686b_6579;
 /// the tables, `app_role` the one that the processes sign in with.
 ///
 /// # Errors
-/// When the database refuses; changes that were applied stay applied.
+/// When there is no such role; then nothing was changed. When the database refuses; changes that were applied stay
+/// applied.
 pub async fn migrate(owner_url: &str, app_role: &str) -> Result<(), DbErr> {
     // The lock belongs to the connection: one connection carries both it and the changes.
     let mut options = ConnectOptions::new(owner_url);
@@ -117,13 +121,24 @@ pub async fn migrate(owner_url: &str, app_role: &str) -> Result<(), DbErr> {
     let db = Database::connect(options).await?;
     db.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))
         .await?;
-    let migrated = Migrator::up(&db, None).await;
-    let granted = match migrated {
-        Ok(()) => db.execute_unprepared(&grants(app_role)).await.map(drop),
-        Err(error) => Err(error),
-    };
+    let migrated = migrate_and_grant(&db, app_role).await;
     db.close().await?;
-    granted
+    migrated
+}
+
+async fn migrate_and_grant(db: &DatabaseConnection, app_role: &str) -> Result<(), DbErr> {
+    let role = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "SELECT FROM pg_roles WHERE rolname = $1",
+        [app_role.into()],
+    );
+    if db.query_one_raw(role).await?.is_none() {
+        let fault = format!("the application's role {app_role:?} does not exist: create it first");
+        return Err(DbErr::Custom(fault));
+    }
+    Migrator::up(db, None).await?;
+    db.execute_unprepared(&grants(app_role)).await?;
+    Ok(())
 }
 
 /// What the application's role may do: read and write rows, never change a table; the audit trail only grows.

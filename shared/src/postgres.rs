@@ -4,11 +4,11 @@
 //! opens one for the few duties that span tenants, each of which is named in [`CrossTenant`]. Row-level security
 //! enforces both: a transaction that states neither sees no row.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    Statement, TransactionTrait, raw_sql,
+    Statement, TransactionTrait, raw_sql, sqlx::postgres::PgConnectOptions,
 };
 
 use crate::{config, id::TenantId};
@@ -47,6 +47,17 @@ pub enum CrossTenant {
     FanOut,
     /// The worker claims and records work of many tenants at once.
     Deliver,
+}
+
+/// The role that a URL connects as.
+///
+/// # Errors
+/// When the URL cannot be read.
+pub fn role_of(url: &str) -> Result<String, DbErr> {
+    // The error may repeat the password.
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| DbErr::Custom("postgres.url cannot be read as PostgreSQL's clients do".to_owned()))?;
+    Ok(options.get_username().to_owned())
 }
 
 /// The pool of connections.

@@ -6,6 +6,7 @@ use crate::{
     audit::{self, Record},
     context::Context,
     crypto::pool::{HashPool, PoolError, StartError},
+    entity::UserStatus,
     error::{Internal, internal_variant},
     id::TenantId,
     postgres::CrossTenant,
@@ -30,7 +31,7 @@ const RULES: Rules<'_> = Rules {
 pub enum Bootstrapped {
     /// The administrator was made.
     Created,
-    /// The platform had that administrator; the password was left alone.
+    /// The platform has that owner; the password was left alone.
     Unchanged,
 }
 
@@ -43,6 +44,9 @@ pub enum BootstrapError {
     /// The tenant could not be made.
     #[error(transparent)]
     Tenant(#[from] TenantError),
+    /// The address belongs to somebody who may not do what an administrator may.
+    #[error("the platform has a user with that address who is no active owner; nothing was changed")]
+    NoOwner,
     /// Hashing could not start.
     #[error(transparent)]
     Passwords(#[from] StartError),
@@ -88,7 +92,15 @@ pub async fn bootstrap(
     change.tenant = tenant.id;
     let user = new_row(&change, &email, None, password_hash, Some(change.now));
     if !store::insert(&change.tx, user.clone()).await? {
-        return Ok(Bootstrapped::Unchanged);
+        let there = store::find_by_email(&change.tx, tenant.id, email.canonical()).await?;
+        let Some(there) = there.filter(|user| user.status == UserStatus::Active) else {
+            return Err(BootstrapError::NoOwner);
+        };
+        let held = rbac::held(&change.tx, tenant.id, true, there.id).await?;
+        return held
+            .is_owner
+            .then_some(Bootstrapped::Unchanged)
+            .ok_or(BootstrapError::NoOwner);
     }
     let owner = rbac::builtin_id(&change.tx, tenant.id, Builtin::Owner).await?;
     rbac::assign(&change, user.id, &[owner]).await?;
