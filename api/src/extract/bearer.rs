@@ -1,6 +1,9 @@
 //! Credentials: who the caller is, and the proof of what the caller may do.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use latchkey_shared::{
     api_key::KeyText,
@@ -15,7 +18,7 @@ use poem_openapi::{
     registry::{MetaSecurityScheme, Registry},
 };
 
-use super::{ClientOrigin, limit, tenant};
+use super::{ClientOrigin, json, limit, tenant};
 use crate::problem::{Failure, ProblemCode};
 
 const SCHEME: &str = "bearer";
@@ -46,20 +49,29 @@ pub struct Credential {
 
 impl<'a> FromRequest<'a> for Credential {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> Result<Self> {
+        Ok(Self::of(request)?)
+    }
+}
+
+impl Credential {
+    fn of(request: &Request) -> Result<Self, Failure> {
         let text = key(request).unwrap_or_else(|| token(request));
         Ok(Self {
             text: Secret::new(text.ok_or_else(unauthenticated)?.to_owned()),
             address: address(request),
         })
     }
-}
 
-impl Credential {
     /// The proof that whoever began the request may still do this.
     ///
     /// # Errors
     /// When the credential counts no longer, or lacks the permission by now.
     pub async fn permit<P: Permission>(&self, auth: &Auth) -> Result<Authorized<P>, Failure> {
+        let Permit(caller) = self.admit(auth).await?;
+        Ok(caller)
+    }
+
+    async fn admit<A: Admit>(&self, auth: &Auth) -> Result<A, Failure> {
         let text = self.text.expose();
         let someone = if KeyText::is_meant_by(text) {
             let principal = auth::authenticate_key_again(auth, text, self.address).await;
@@ -71,7 +83,7 @@ impl Credential {
         } else {
             signed_in(auth, text).await?
         };
-        Permit::admit(auth, someone).map(|Permit(caller)| caller)
+        A::admit(auth, someone)
     }
 }
 
@@ -163,9 +175,20 @@ pub(super) fn auth(request: &Request) -> Result<&Auth, Failure> {
     request.data::<Auth>().ok_or_else(missing)
 }
 
-async fn admit<A: Admit>(request: &Request) -> Result<A, Failure> {
+/// So long a caller is taken for who that was before the body came.
+const PROMPTLY: Duration = Duration::from_millis(250);
+
+/// Whoever may not is refused before the body is waited for, and who may no longer when it has come: its sender says when
+/// that is, and could have kept the request from before a revocation.
+async fn admit<A: Admit>(request: &Request, body: &mut RequestBody) -> Result<A> {
     let auth = auth(request)?;
-    A::admit(auth, someone(request, auth).await?)
+    let admitted = A::admit(auth, someone(request, auth).await?)?;
+    let begun = Instant::now();
+    json::arrive(request, body).await?;
+    if begun.elapsed() < PROMPTLY {
+        return Ok(admitted);
+    }
+    Ok(Credential::of(request)?.admit(auth).await?)
 }
 
 /// Whoever sends the request, if that is somebody. The operation need not ask again: a key is used once by a request.
@@ -328,10 +351,10 @@ macro_rules! extractors {
 
             async fn from_request(
                 request: &'a Request,
-                _: &mut RequestBody,
+                body: &mut RequestBody,
                 _: ExtractParamOptions<Self::ParamType>,
             ) -> Result<Self> {
-                Ok(admit(request).await?)
+                admit(request, body).await
             }
         }
     )*};

@@ -78,6 +78,18 @@ pub(super) async fn read(request: &Request, body: &mut RequestBody) -> Result<Ve
     in_time(body.take()?, settings).await
 }
 
+/// Has a body that is read whole come in before anything is done with it. Lines are read while they come, and judged by
+/// the same measure one by one.
+pub(super) async fn arrive(request: &Request, body: &mut RequestBody) -> Result<()> {
+    let content_type = request.content_type().unwrap_or_default();
+    let form = content_type.starts_with("application/x-www-form-urlencoded");
+    if body.is_some() && (form || <Json<Value> as Payload>::check_content_type(content_type)) {
+        let whole = read(request, body).await?;
+        *body = RequestBody::new(Body::from_vec(whole));
+    }
+    Ok(())
+}
+
 /// As [`read`]; nor may its sender take for ever, for each holds a connection and memory.
 pub(crate) async fn in_time(body: Body, settings: &config::Server) -> Result<Vec<u8>> {
     let late = |_| Failure::new(ProblemCode::BadRequest, "The body did not come in time.");

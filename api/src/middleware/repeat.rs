@@ -71,17 +71,18 @@ pub async fn repeat<E: Endpoint + 'static>(endpoint: Arc<E>, mut request: Reques
     let Some(auth) = request.data::<Auth>().filter(|_| takes).cloned() else {
         return call(&*endpoint, request).await;
     };
+    // The body first: who asks is to be who may ask when it has come.
+    let body = extract::in_time(request.take_body(), &auth.context.config.server).await?;
+    request.set_body(body.clone());
     // Whoever is not let in is told so by the operation.
     let Some(principal) = extract::identify(&mut request).await else {
         return call(&*endpoint, request).await;
     };
     let key = key(&request)?;
-    let body = extract::in_time(request.take_body(), &auth.context.config.server).await?;
     let target = request.original_uri().path().to_owned();
     let begun = idempotency::begin(&auth.context, &principal, &key, &[target.as_bytes(), &body])
         .await
         .map_err(Failure::from)?;
-    request.set_body(body);
     let claim = match begun {
         Begun::New(claim) => claim,
         Begun::Again(reply) => return Ok(replay(reply)),
