@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
+use latchkey_shared::clock;
 use poem_openapi::{
     registry::{MetaSchema, MetaSchemaRef},
     types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type},
@@ -62,20 +63,6 @@ impl ParseFromJSON for Timestamp {
 
 impl ToJSON for Timestamp {
     fn to_json(&self) -> Option<Value> {
-        Some(Value::String(self.0.to_rfc3339_opts(SecondsFormat::Millis, true)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_always_has_three_digits_of_milliseconds() {
-        let whole = DateTime::UNIX_EPOCH;
-        assert_eq!(
-            Timestamp(whole).to_json(),
-            Some(Value::from("1970-01-01T00:00:00.000Z"))
-        );
+        Some(Value::String(clock::Timestamp(self.0).text()))
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::KeyEnvironment;
 use crate::{
+    clock::Timestamp,
     config::Rate,
     entity::api_key,
     error::{Internal, internal_variant},
@@ -182,7 +183,7 @@ impl ApiKey {
             scopes: self.scopes.clone(),
             allowed_cidrs: self.allowed_cidrs.clone(),
             rate_limit: self.rate_limit.map(Into::into),
-            expires_at: self.expires_at,
+            expires_at: self.expires_at.map(Timestamp),
         }
     }
 }

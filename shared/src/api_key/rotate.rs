@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{ApiKey, ApiKeyError, CreatedKey, KeyStatus, KeyText, service, store};
 use crate::{
     audit,
+    clock::Timestamp,
     context::Context,
     entity::api_key,
     id::ApiKeyId,
@@ -84,7 +85,7 @@ pub async fn rotate(
     let told = event::ApiKeyRotated {
         key_id: key.id,
         rotated_from: id,
-        retires_at,
+        retires_at: Timestamp(retires_at),
         key: key.told(),
     };
     audit::record(&change, service::record("api_key.rotate", id, json!(told))).await?;

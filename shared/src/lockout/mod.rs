@@ -31,6 +31,7 @@ use serde_json::json;
 
 use crate::{
     audit::{self, Record},
+    clock::Timestamp,
     config::Config,
     context::Change,
     crypto::mac,
@@ -200,6 +201,7 @@ async fn tell(
         Letter::AccountLocked { token },
     )
     .await?;
+    let until = Timestamp(until);
     audit::record(
         change,
         Record::success("user.lock", "user", owner.id.0, json!({ "locked_until": until })),

@@ -17,7 +17,7 @@ mod event_type;
 pub mod fan_out;
 mod payload;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use sea_orm::{FromQueryResult, raw_sql};
 use serde::Serialize;
@@ -32,6 +32,7 @@ pub use self::{
     },
 };
 use crate::{
+    clock::Timestamp,
     context::Change,
     error::Internal,
     id::{EventId, TenantId, UserId},
@@ -152,7 +153,7 @@ struct Prepared {
 fn prepare(change: &Change<'_>, name: &str, data: &impl Serialize) -> Result<Prepared, serde_json::Error> {
     let body = Body {
         event_type: name,
-        timestamp: timestamp(change.now),
+        timestamp: Timestamp(change.now).text(),
         tenant_id: change.tenant,
         data,
     };
@@ -242,10 +243,6 @@ async fn write_each(
     Ok(())
 }
 
-fn timestamp(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +253,7 @@ mod tests {
         let data = serde_json::json!({"b": 1});
         let body = Body {
             event_type: "a.b",
-            timestamp: timestamp(at),
+            timestamp: Timestamp(at).text(),
             tenant_id: TenantId(Uuid::nil()),
             data: &data,
         };

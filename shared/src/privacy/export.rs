@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use chrono::SecondsFormat;
 use serde_json::json;
 
 use super::{
@@ -12,6 +11,7 @@ use super::{
 };
 use crate::{
     audit::{self, Record},
+    clock::Timestamp,
     context::Context,
     error::Internal,
     principal::{Actor, Origin, UserSession},
@@ -60,7 +60,7 @@ pub async fn export(
             table.name
         );
     }
-    let at = change.now.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let at = Timestamp(change.now).text();
     change.commit().await?;
     let (user, tenant, kept) = (user.id, tenant.id, serde_json::Value::Object(kept));
     Ok(Some(format!(

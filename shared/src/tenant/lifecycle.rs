@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Tenant, TenantError, TenantStatus, store};
 use crate::{
     audit::{self, Record},
+    clock::Timestamp,
     context::{Change, Context},
     id::TenantId,
     outbox::{self, event},
@@ -111,6 +112,7 @@ async fn lead(
     let grace = TimeDelta::from_std(context.config.tenancy.deletion_grace).unwrap_or(TimeDelta::MAX);
     let delete_at = (status == TenantStatus::Deleting).then(|| after(change.now, grace));
     store::set_status(&change.tx, id, status, delete_at, change.now).await?;
+    let delete_at = delete_at.map(Timestamp);
     let detail = json!({ "before": before.status, "after": status, "delete_at": delete_at });
     audit::record(&change, Record::success(wish.action(), "tenant", id.0, detail)).await?;
     tell(&mut change, &before, status, delete_at).await?;
@@ -129,7 +131,7 @@ async fn tell(
     change: &mut Change<'_>,
     tenant: &Tenant,
     status: TenantStatus,
-    delete_at: Option<DateTime<Utc>>,
+    delete_at: Option<Timestamp>,
 ) -> Result<(), TenantError> {
     let from = tenant.status;
     let tenant = event::NamedTenant {

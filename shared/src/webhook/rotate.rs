@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{error::WebhookError, service, signature::SigningSecret, store};
 use crate::{
+    clock::Timestamp,
     context::Context,
     crypto::seal::seal,
     id::{EndpointId, TenantId},
@@ -76,7 +77,7 @@ pub async fn rotate_secret(
     row.sealed_secret = Set(seal(keys, id.0, secret.bytes(), &*context.random)?);
     row.updated_at = Set(now);
     row.update(&change.tx).await?;
-    let detail = json!({ "earlier_end_at": ends_at });
+    let detail = json!({ "earlier_end_at": Timestamp(ends_at) });
     service::record(&change, "webhook_endpoint.rotate_secret", id, detail).await?;
     change.commit().await?;
     Ok(secret.text())

@@ -1,11 +1,11 @@
 //! Of users: their accounts, credentials and roles.
 
-use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{EventType, Payload, id, instant};
 use crate::{
+    clock::Timestamp,
     entity::{UserStatus, user},
     id::{InvitationId, RoleId, UserId},
 };
@@ -156,7 +156,7 @@ pub struct UserLocked {
     /// Whose account it is.
     pub user: KnownUser,
     /// When the lock ends by itself.
-    pub locked_until: DateTime<Utc>,
+    pub locked_until: Timestamp,
 }
 
 impl Payload for UserLocked {

@@ -1,12 +1,12 @@
 //! Of API keys.
 
-use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{EventType, Payload, id, instant};
 use crate::{
+    clock::Timestamp,
     config::Rate,
     entity::{KeyEnvironment, KeyRevokeReason},
     id::{ApiKeyId, ServiceAccountId, UserId},
@@ -33,7 +33,7 @@ pub struct KeyDetails {
     /// How often it may be used; null for no limit of its own.
     pub rate_limit: Option<KeyRateLimit>,
     /// When it ends; null for never.
-    pub expires_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<Timestamp>,
 }
 
 impl KeyDetails {
@@ -140,7 +140,7 @@ pub struct ApiKeyRotated {
     /// The id of the key that it replaces.
     pub rotated_from: ApiKeyId,
     /// Until then that one works beside it.
-    pub retires_at: DateTime<Utc>,
+    pub retires_at: Timestamp,
     /// The new key.
     pub key: KeyDetails,
 }

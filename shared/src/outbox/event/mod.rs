@@ -14,15 +14,15 @@ mod session;
 
 use std::sync::LazyLock;
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 pub use self::{account::*, api_key::*, others::*, session::*};
-use super::{Body, EventType, timestamp};
-use crate::id::TenantId;
+use super::{Body, EventType};
+use crate::{clock::Timestamp, id::TenantId};
 
 /// The `data` of one built-in type.
 pub trait Payload: Serialize + JsonSchema {
@@ -69,7 +69,7 @@ pub(super) fn describe<P: Payload>(schema_name: &'static str) -> Described {
     }
     let example = json!(Body {
         event_type: event_type.as_str(),
-        timestamp: timestamp(instant()),
+        timestamp: instant().text(),
         tenant_id: TenantId(id(1)),
         data: &P::example(),
     });
@@ -89,8 +89,8 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 /// The instant of all examples: the first of the year 2026.
-fn instant() -> DateTime<Utc> {
-    DateTime::from_timestamp_nanos(1_767_225_600_000_000_000)
+fn instant() -> Timestamp {
+    Timestamp(DateTime::from_timestamp_nanos(1_767_225_600_000_000_000))
 }
 
 /// An id of that instant.
@@ -150,6 +150,24 @@ mod tests {
                 agree(&schema, &Value::Object(one.example.clone())),
                 "{name}: {one:?}"
             );
+        }
+    }
+
+    fn finer(example: &Value) -> bool {
+        match example {
+            Value::Object(fields) => fields.values().any(finer),
+            Value::Array(items) => items.iter().any(finer),
+            Value::String(text) => {
+                DateTime::parse_from_rfc3339(text).is_ok() && text.len() != "2026-01-01T00:00:00.000Z".len()
+            }
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn every_time_is_written_in_milliseconds() {
+        for one in described() {
+            assert!(!finer(&json!(one.example)), "{one:?}");
         }
     }
 

@@ -1,11 +1,11 @@
 //! Of the tenant itself and of its webhooks.
 
-use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{EventType, Payload, id};
 use crate::{
+    clock::Timestamp,
     entity::Offence,
     id::{EndpointId, TenantId},
 };
@@ -37,7 +37,7 @@ pub struct TenantSuspended {
     /// The tenant.
     pub tenant: NamedTenant,
     /// When what it holds is removed; null unless it was deleted.
-    pub delete_at: Option<DateTime<Utc>>,
+    pub delete_at: Option<Timestamp>,
 }
 
 impl Payload for TenantSuspended {
@@ -57,7 +57,7 @@ pub struct TenantActivated {
     /// The tenant.
     pub tenant: NamedTenant,
     /// Null: nothing of it is to be removed.
-    pub delete_at: Option<DateTime<Utc>>,
+    pub delete_at: Option<Timestamp>,
 }
 
 impl Payload for TenantActivated {

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{Domain, DomainName, NotClaimable, TxtRecords, store};
 use crate::{
     audit::{self, Record},
+    clock::Timestamp,
     context::{Change, Context},
     entity::tenant_domain,
     error::{Internal, internal_variant},
@@ -188,6 +189,6 @@ pub async fn delete(
 }
 
 async fn record(change: &Change<'_>, action: &'static str, domain: &Domain) -> Result<(), DbErr> {
-    let detail = json!({ "domain": domain.domain, "verified_at": domain.verified_at });
+    let detail = json!({ "domain": domain.domain, "verified_at": domain.verified_at.map(Timestamp) });
     audit::record(change, Record::success(action, "domain", domain.id.0, detail)).await
 }
