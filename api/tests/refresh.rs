@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::TimeDelta;
+use latchkey_shared::retention;
 use latchkey_testing::TestBed;
 use serde_json::json;
 
@@ -54,6 +55,65 @@ async fn s19_a_replay_after_the_grace_window_ends_the_family() {
     }
     let ended = "SELECT count(*) FROM sessions WHERE revoke_reason = 'refresh_token_reuse'";
     assert_eq!(api.scalar(ended).await, 1);
+}
+
+/// A tenant may have sessions end after minutes, and a used token's row goes when it could not be used any more.
+#[tokio::test]
+async fn s19_a_replay_ends_the_family_however_late_it_comes() {
+    let bed = TestBed::with(&[("tokens.refresh_ttl", "600")]).await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let login = api.login("platform", ADMIN).await;
+    let stolen = text(&login, "refresh_token");
+    let rows = format!(
+        "SELECT count(*) FROM refresh_tokens WHERE session_id = '{}'",
+        text(&login, "session_id")
+    );
+    let mut thief = login;
+    for _ in 0..4 {
+        thief = api.refresh(&text(&thief, "refresh_token")).await.expect(200);
+        bed.clock.advance(TimeDelta::seconds(400));
+    }
+    retention::delete_expired(&api.context, 1000).await.unwrap();
+    assert_eq!(
+        api.scalar(&rows).await,
+        1,
+        "those that could not be used any more are gone"
+    );
+    // Who has not had it cannot end the session with what it looks like.
+    let at = stolen.len() - 10;
+    let changed = if stolen.as_bytes()[at] == b'A' { "B" } else { "A" };
+    let forged = format!("{}{changed}{}", &stolen[..at], &stolen[at + 1..]);
+    api.refresh(&forged).await.refused(401, "invalid_refresh_token");
+    thief = api.refresh(&text(&thief, "refresh_token")).await.expect(200);
+
+    for _ in 0..2 {
+        api.refresh(&stolen).await.refused(401, "invalid_refresh_token");
+    }
+    api.refresh(&text(&thief, "refresh_token"))
+        .await
+        .refused(401, "invalid_refresh_token");
+    api.get_as(&text(&thief, "access_token"), "/v1/auth/me")
+        .await
+        .refused(401, "unauthenticated");
+    let ended = "SELECT count(*) FROM audit_events WHERE detail->>'reason' = 'refresh_token_reuse'";
+    assert_eq!(api.scalar(ended).await, 1);
+}
+
+#[tokio::test]
+async fn a_token_that_was_left_unused_for_too_long_is_no_replay() {
+    let bed = TestBed::with(&[("tokens.refresh_ttl", "600")]).await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let idle = text(&api.login("platform", ADMIN).await, "refresh_token");
+    bed.clock.advance(TimeDelta::seconds(700));
+    retention::delete_expired(&api.context, 1000).await.unwrap();
+    api.refresh(&idle).await.refused(401, "invalid_refresh_token");
+    assert_eq!(
+        api.scalar("SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL")
+            .await,
+        0
+    );
 }
 
 #[tokio::test]

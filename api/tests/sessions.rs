@@ -173,15 +173,28 @@ async fn a_tenant_shortens_how_long_sessions_last() {
         r#"{"sessions": {"idle_seconds": 600, "absolute_seconds": 1000}}"#,
     )
     .await;
-    let idle = text(&api.login("platform", ADMIN).await, "refresh_token");
+    let login = api.login("platform", ADMIN).await;
+    let (idle, idle_access) = (text(&login, "refresh_token"), text(&login, "access_token"));
     let used = api.login("platform", ADMIN).await;
     assert!(used["refresh_expires_in"].as_i64().unwrap() <= 600, "{used}");
     bed.clock.advance(TimeDelta::seconds(500));
+    // A proof does not make it longer: the session is refreshed, or ends.
+    let body = json!({ "password": PASSWORD });
+    let proven = api
+        .post_as(&idle_access, "/v1/auth/reauthenticate", body)
+        .await
+        .expect(200);
+    assert!(proven["expires_in"].as_i64().unwrap() <= 100, "{proven}");
     let used = api.refresh(&text(&used, "refresh_token")).await.expect(200);
     assert!(used["refresh_expires_in"].as_i64().unwrap() <= 500, "{used}");
     assert!(used["expires_in"].as_i64().unwrap() <= 500, "{used}");
     bed.clock.advance(TimeDelta::seconds(200));
     api.refresh(&idle).await.refused(401, "invalid_refresh_token");
+    for access in [&idle_access, &text(&proven, "access_token")] {
+        api.get_as(access, "/v1/auth/me")
+            .await
+            .refused(401, "unauthenticated");
+    }
     bed.clock.advance(TimeDelta::seconds(301));
     api.refresh(&text(&used, "refresh_token"))
         .await

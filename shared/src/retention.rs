@@ -36,6 +36,8 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
     let (now, limit) = (context.clock.now(), i64::from(limit));
     let usage = (now - USAGE_HISTORY).date_naive();
     let (history, setup, keys) = (now - SESSION_HISTORY, now - FACTOR_SETUP, now - KEY_HISTORY);
+    // Within its grace a used token still gives its successor.
+    let refresh = now - context.config.tokens.refresh_grace;
     let (mails, invitations) = (now - MAIL_HISTORY, now - INVITATION_HISTORY);
     let statements = [
         raw_sql!(
@@ -52,7 +54,7 @@ pub async fn delete_expired(context: &Context, limit: u32) -> Result<u64, DbErr>
         raw_sql!(
             Postgres,
             "DELETE FROM refresh_tokens WHERE hash IN (
-                 SELECT hash FROM refresh_tokens WHERE expires_at < {now} LIMIT {limit})"
+                 SELECT hash FROM refresh_tokens WHERE expires_at < {refresh} LIMIT {limit})"
         ),
         raw_sql!(
             Postgres,

@@ -204,7 +204,7 @@ impl Auth {
         self.keys.public()
     }
 
-    /// An access token of a session that ends at `ends_at`.
+    /// An access token of a session that ends at `ends_at`, unless it is refreshed before.
     fn access(
         &self,
         tenant: TenantId,
@@ -238,7 +238,7 @@ impl Auth {
             tenant,
             session.user,
             session.id,
-            session.ends_at,
+            session.refresh_expires_at,
             &session.proof,
             now,
         )?;

@@ -45,7 +45,7 @@ pub async fn reauthenticate(
         at: change.now,
         methods,
     };
-    let ends_at = session::prove_again(&change, session.session, &proof)
+    let ends_at = session::prove_again(&change, &tenant.settings.sessions, session.session, &proof)
         .await?
         .ok_or(FactorError::SessionEnded)?;
     let record = Record::success(

@@ -6,8 +6,10 @@ use super::{
 };
 use crate::{
     crypto::token::{Kind, Token},
+    id::UserId,
     principal::{Actor, Origin},
     session::{self, RefreshError, Rotated},
+    tenant::Tenant,
     usage::Counter,
 };
 
@@ -20,14 +22,23 @@ pub async fn refresh(auth: &Auth, origin: &Origin, token: &str) -> Result<Signed
     let tenant = auth.active_tenant(token.tenant()).await?;
     let tenant = tenant.ok_or(RefreshError::Invalid)?;
     let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
-    let held = session::hold(&change, &token).await?;
+    let held = match session::hold(&change, &token).await {
+        Err(RefreshError::Invalid) => {
+            if let Some(user) = session::end_forgotten(&mut change, &token).await? {
+                warn_of_reuse(user, &tenant);
+                change.commit().await?;
+            }
+            return Err(RefreshError::Invalid);
+        }
+        held => held?,
+    };
     if policy::may_enter(held.user(), &tenant, Proven::Session) != Ok(Next::Enter) {
         return Err(RefreshError::Invalid);
     }
     let session = match session::rotate(&mut change, &tenant, &token, &held).await? {
         Rotated::Live(session) => session,
         Rotated::Reused(user) => {
-            tracing::warn!(%user, tenant = %tenant.id, "a used refresh token came back; its session was ended");
+            warn_of_reuse(user, &tenant);
             change.commit().await?;
             return Err(RefreshError::Invalid);
         }
@@ -40,4 +51,8 @@ pub async fn refresh(auth: &Auth, origin: &Origin, token: &str) -> Result<Signed
         tokens,
         device_token: None,
     })
+}
+
+fn warn_of_reuse(user: UserId, tenant: &Tenant) {
+    tracing::warn!(%user, tenant = %tenant.id, "a used refresh token came back; its session was ended");
 }

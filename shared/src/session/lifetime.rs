@@ -32,6 +32,30 @@ impl Lifetime {
     }
 }
 
+/// Since when a session and the refresh token that continues it stand, and until when at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) began_at: DateTime<Utc>,
+    pub(super) refreshed_at: DateTime<Utc>,
+    /// As was promised then.
+    pub(super) session_expires_at: DateTime<Utc>,
+    pub(super) token_expires_at: DateTime<Utc>,
+}
+
+impl Span {
+    /// When the session ends in any case, by what was promised and by what the tenant asks for now.
+    pub(super) fn ends_at(&self, lifetime: &Lifetime) -> DateTime<Utc> {
+        self.session_expires_at.min(lifetime.ends_at(self.began_at))
+    }
+
+    /// Until when the token can be used.
+    pub(super) fn usable_until(&self, lifetime: &Lifetime) -> DateTime<Utc> {
+        self.token_expires_at
+            .min(lifetime.idle_until(self.refreshed_at))
+            .min(self.ends_at(lifetime))
+    }
+}
+
 fn shorter(installed: Duration, asked_for: Option<u32>) -> Duration {
     asked_for.map_or(installed, |seconds| {
         installed.min(Duration::from_secs(seconds.into()))

@@ -31,14 +31,14 @@ pub use self::{
 };
 pub(crate) use self::{
     proof::{BOTH_FACTORS, prove_again, second_factor_added},
-    rotation::{hold, rotate},
+    rotation::{end_forgotten, hold, rotate},
     service::{end_of, find_live, find_refreshable, hold_live, list_of},
 };
 pub use crate::entity::SessionRevokeReason as RevokeReason;
 use crate::{
     audit::{self, Record},
     context::Change,
-    crypto::token::{Kind, Token},
+    crypto::token::Token,
     entity::session,
     error::Internal,
     id::{DeviceId, SessionId, TenantId, UserId},
@@ -122,7 +122,8 @@ pub(crate) async fn begin(
     let lifetime = Lifetime::of(tokens, policy);
     let (id, now) = (SessionId::new(change.now, &*change.context.random), change.now);
     let ends_at = lifetime.ends_at(now);
-    let token = Token::new(Kind::Refresh, change.tenant, &*change.context.random);
+    let key = change.context.config.secrets.data_keys.current();
+    let token = Token::of_session(change.tenant, id, key, &*change.context.random);
     let refresh_expires_at = lifetime.idle_until(now).min(ends_at);
     let reason = RevokeReason::TooManySessions;
     let row = session::Model {
@@ -148,12 +149,9 @@ pub(crate) async fn begin(
         limit: policy.max_per_user,
         reason: reason.as_str(),
     };
+    let detail = json!({ "user_id": user, "methods": row.methods, "device_id": device });
     let surplus = store::begin(&change.tx, row, beginning).await?;
-    audit::record(
-        change,
-        Record::success("session.create", "session", id.0, json!({ "user_id": user })),
-    )
-    .await?;
+    audit::record(change, Record::success("session.create", "session", id.0, detail)).await?;
     let data = event::SessionCreated {
         session_id: id,
         user_id: user,

@@ -5,8 +5,8 @@
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
 
-use super::{Method, store};
-use crate::{context::Change, id::SessionId};
+use super::{Method, lifetime::Lifetime, store};
+use crate::{context::Change, id::SessionId, tenant::SessionPolicy};
 
 /// The claim `acr` of who has proven both factors: a level of NIST SP 800-63B section 4.
 pub(crate) const BOTH_FACTORS: &str = "aal2";
@@ -52,15 +52,19 @@ impl Proof {
     }
 }
 
-/// Notes that the session's user has just proven all that is asked of the account; when the session ends, or nothing
-/// if it has ended.
+/// Notes that the session's user has just proven all that is asked of the account; when the session ends unless it is
+/// refreshed before, or nothing if it has ended.
 pub(crate) async fn prove_again(
     change: &Change<'_>,
+    policy: &SessionPolicy,
     id: SessionId,
     proof: &Proof,
 ) -> Result<Option<DateTime<Utc>>, DbErr> {
     let words = words(&proof.methods);
-    store::set_proof(&change.tx, change.tenant, id, words, Some(proof.at), change.now).await
+    let lifetime = Lifetime::of(&change.context.config.tokens, policy);
+    let span = store::set_proof(&change.tx, change.tenant, id, words, Some(proof.at), change.now).await?;
+    let ends_at = span.map(|span| span.usable_until(&lifetime));
+    Ok(ends_at.filter(|ends_at| *ends_at > change.now))
 }
 
 /// Notes that the session's user, who had proven the password, has set up a second factor by one of its codes; nothing

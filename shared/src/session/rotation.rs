@@ -3,7 +3,7 @@
 //! One conditional `UPDATE` decides who uses a token. The successor is computed from its parent with a keyed MAC, so
 //! whoever repeats the request within the grace window (a lost response, two tabs at once) gets the same one,
 //! and it is never stored in clear. A token that comes back later was copied: its family ends (RFC 9700 section
-//! 4.14.2).
+//! 4.14.2), also when its row is gone by then.
 //!
 //! A lock holds here too, and uses nothing up: whoever waits can go on. It is the lock of the session's own device;
 //! what strangers fail elsewhere signs nobody out.
@@ -19,7 +19,7 @@ use crate::{
     crypto::token::Token,
     entity::user,
     error::{Internal, internal_variant},
-    id::UserId,
+    id::{SessionId, UserId},
     lockout::{Budget, Credential},
     tenant::Tenant,
     user::Email,
@@ -70,6 +70,22 @@ pub(crate) async fn hold(change: &Change<'_>, token: &Token) -> Result<Held, Ref
     found.map(Held).ok_or(RefreshError::Invalid)
 }
 
+/// Ends the session of a used token whose row is gone with its time, if the session goes on without it; whose that was.
+/// A used token comes back for as long as its thief likes, and its row is kept for as long as it could be used.
+pub(crate) async fn end_forgotten(
+    change: &mut Change<'_>,
+    token: &Token,
+) -> Result<Option<UserId>, Internal> {
+    let Some(session) = token.session(&change.context.config.secrets.data_keys) else {
+        return Ok(None);
+    };
+    let found = tokens::hold_forgotten(&change.tx, change.tenant, session, token, change.now).await?;
+    if found.is_some() {
+        revoke(change, session, RevokeReason::RefreshTokenReuse).await?;
+    }
+    Ok(found)
+}
+
 /// Uses the token and makes its successor.
 ///
 /// # Errors
@@ -82,7 +98,7 @@ pub(crate) async fn rotate(
 ) -> Result<Rotated, RefreshError> {
     let settings = &change.context.config.tokens;
     let lifetime = Lifetime::of(settings, &tenant.settings.sessions);
-    let ends_at = found.ends_at(&lifetime);
+    let ends_at = found.span.ends_at(&lifetime);
     let refresh_expires_at = lifetime.idle_until(change.now).min(ends_at);
     let credential = credential(change, tenant, found)?;
 
@@ -92,12 +108,13 @@ pub(crate) async fn rotate(
             revoke(change, found.session, RevokeReason::RefreshTokenReuse).await?;
             return Ok(Rotated::Reused(found.user.id));
         }
-        known_successor(change, &credential, token).await?
+        known_successor(change, &credential, token, found.session).await?
     } else {
-        if found.usable_until(&lifetime) <= change.now {
+        if found.span.usable_until(&lifetime) <= change.now {
             return Err(RefreshError::Invalid);
         }
-        let successor = token.successor(change.context.config.secrets.data_keys.current());
+        let key = change.context.config.secrets.data_keys.current();
+        let successor = token.successor(found.session, key);
         if !tokens::replace(change, &credential, token, &successor, refresh_expires_at).await? {
             return Err(RefreshError::Invalid);
         }
@@ -129,9 +146,10 @@ async fn known_successor(
     change: &Change<'_>,
     credential: &[u8],
     token: &Token,
+    session: SessionId,
 ) -> Result<Token, RefreshError> {
     for key in change.context.config.secrets.data_keys.iter() {
-        let successor = token.successor(key);
+        let successor = token.successor(session, key);
         if tokens::is_known(change, credential, &successor).await? {
             return Ok(successor);
         }

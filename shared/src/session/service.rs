@@ -212,10 +212,10 @@ pub(crate) async fn find_refreshable(
     let lifetime = Lifetime::of(&context.config.tokens, &tenant.settings.sessions);
     let found = tokens::find(tx, tenant.id, token, now).await?;
     Ok(found.and_then(|found| {
-        let expires_at = found.usable_until(&lifetime);
+        let expires_at = found.span.usable_until(&lifetime);
         (found.used_at.is_none() && expires_at > now).then_some(Refreshable {
             session: found.session,
-            issued_at: found.issued_at,
+            issued_at: found.span.refreshed_at,
             expires_at,
             authenticated_at: found.proof.at,
             user: found.user,

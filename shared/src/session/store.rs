@@ -6,6 +6,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
+use super::lifetime::Span;
 use crate::{
     crypto::token::Token,
     entity::session,
@@ -250,7 +251,8 @@ pub(super) async fn seen(
     .map(drop)
 }
 
-/// Writes down how, and where given when, the user of a live session proved to be that user; when the session ends.
+/// Writes down how, and where given when, the user of a live session proved to be that user; how the session stands, if
+/// it can still be refreshed.
 pub(super) async fn set_proof(
     tx: &Tx,
     tenant: TenantId,
@@ -258,18 +260,31 @@ pub(super) async fn set_proof(
     methods: Vec<String>,
     at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, DbErr> {
+) -> Result<Option<Span>, DbErr> {
     #[derive(FromQueryResult)]
     struct Row {
-        expires_at: DateTime<Utc>,
+        began_at: DateTime<Utc>,
+        refreshed_at: DateTime<Utc>,
+        session_expires_at: DateTime<Utc>,
+        token_expires_at: DateTime<Utc>,
     }
     let row = Row::find_by_statement(raw_sql!(
         Postgres,
         "UPDATE sessions SET methods = {methods}, authenticated_at = coalesce({at}, authenticated_at)
-         WHERE tenant_id = {tenant} AND id = {id} AND revoked_at IS NULL AND expires_at > {now}
-         RETURNING expires_at"
+         FROM (SELECT created_at, expires_at FROM refresh_tokens
+               WHERE tenant_id = {tenant} AND session_id = {id} AND used_at IS NULL AND expires_at > {now}
+               LIMIT 1) AS token
+         WHERE sessions.tenant_id = {tenant} AND sessions.id = {id} AND sessions.revoked_at IS NULL
+           AND sessions.expires_at > {now}
+         RETURNING sessions.created_at AS began_at, sessions.expires_at AS session_expires_at,
+                   token.created_at AS refreshed_at, token.expires_at AS token_expires_at"
     ))
     .one(tx)
     .await?;
-    Ok(row.map(|row| row.expires_at))
+    Ok(row.map(|row| Span {
+        began_at: row.began_at,
+        refreshed_at: row.refreshed_at,
+        session_expires_at: row.session_expires_at,
+        token_expires_at: row.token_expires_at,
+    }))
 }

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
 
-use super::{Proof, lifetime::Lifetime};
+use super::{Proof, lifetime::Span};
 use crate::{
     context::Change,
     crypto::token::Token,
     entity::{UserStatus, user},
-    id::{DeviceId, SessionId, TenantId},
+    id::{DeviceId, SessionId, TenantId, UserId},
     postgres::Tx,
 };
 
@@ -17,10 +17,7 @@ use crate::{
 pub(super) struct Found {
     pub(super) session: SessionId,
     pub(super) used_at: Option<DateTime<Utc>>,
-    pub(super) issued_at: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-    pub(super) began_at: DateTime<Utc>,
-    session_expires_at: DateTime<Utc>,
+    pub(super) span: Span,
     pub(super) proof: Proof,
     pub(super) device: Option<DeviceId>,
     pub(super) user: user::Model,
@@ -34,26 +31,16 @@ impl Found {
         Ok(Self {
             session: row.try_get("", "session_id")?,
             used_at: row.try_get("", "used_at")?,
-            issued_at: row.try_get("", "issued_at")?,
-            expires_at: row.try_get("", "token_expires_at")?,
-            began_at,
-            session_expires_at: row.try_get("", "session_expires_at")?,
+            span: Span {
+                began_at,
+                refreshed_at: row.try_get("", "issued_at")?,
+                session_expires_at: row.try_get("", "session_expires_at")?,
+                token_expires_at: row.try_get("", "token_expires_at")?,
+            },
             proof: Proof::read(authenticated_at.unwrap_or(began_at), &methods),
             device: row.try_get("", "device_id")?,
             user: user::Model::from_query_result(row, "")?,
         })
-    }
-
-    /// When the session ends in any case, by what was promised and by what the tenant asks for now.
-    pub(super) fn ends_at(&self, lifetime: &Lifetime) -> DateTime<Utc> {
-        self.session_expires_at.min(lifetime.ends_at(self.began_at))
-    }
-
-    /// Until when the token can be used.
-    pub(super) fn usable_until(&self, lifetime: &Lifetime) -> DateTime<Utc> {
-        self.expires_at
-            .min(lifetime.idle_until(self.issued_at))
-            .min(self.ends_at(lifetime))
     }
 }
 
@@ -106,6 +93,31 @@ pub(super) async fn hold(
         ))
         .await?;
     row.as_ref().map(Found::read).transpose()
+}
+
+/// The user of a live session that goes on by another token than this one, of which there is no row any more. Locked as
+/// by [`hold`].
+pub(super) async fn hold_forgotten(
+    tx: &Tx,
+    tenant: TenantId,
+    session: SessionId,
+    token: &Token,
+    now: DateTime<Utc>,
+) -> Result<Option<UserId>, DbErr> {
+    let hash = token.hash();
+    let row = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT u.id FROM sessions s
+             JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+             WHERE s.tenant_id = {tenant} AND s.id = {session} AND s.revoked_at IS NULL AND s.expires_at > {now}
+               AND NOT EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.hash = {hash})
+               AND EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.tenant_id = {tenant} AND t.session_id = s.id
+                             AND t.used_at IS NULL AND t.expires_at > {now})
+             FOR SHARE OF u FOR NO KEY UPDATE OF s"
+        ))
+        .await?;
+    row.map(|row| row.try_get("", "id")).transpose()
 }
 
 /// Marks the token as used, puts its successor in its place and stamps the session: all of it or, if the token was
