@@ -199,6 +199,11 @@ async fn s39_every_setting_that_cannot_be_is_named() {
             "required",
         ),
         (
+            json!({ "mfa": { "requirement": "required_for_roles", "roles": ["owner", "auditor"] } }),
+            "/mfa/roles",
+            "unknown",
+        ),
+        (
             json!({ "mfa": { "remember_device_days": 366 } }),
             "/mfa/remember_device_days",
             "too_large",
@@ -257,6 +262,20 @@ async fn s39_every_setting_that_cannot_be_is_named() {
         assert_eq!(named, (&json!(pointer), &json!(code)), "{change}");
     }
     assert_eq!(tag(&api.get_as(&owner, TENANT).await), r#""1""#);
+}
+
+#[tokio::test]
+async fn s16_a_role_that_needs_a_second_factor_is_meant_however_its_name_is_written() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (_, owner) = api.tenant(&admin, "acme").await;
+    let body = json!({ "mfa": { "requirement": "required_for_roles", "roles": [" OWNER", "owner"] } });
+    let changed = patch(&api, &owner, Some("*"), body).await.expect(200);
+    assert_eq!(changed["settings"]["mfa"]["roles"], json!(["owner"]));
+    api.get_as(&owner, "/v1/users")
+        .await
+        .refused(403, "mfa_enrollment_required");
 }
 
 #[tokio::test]

@@ -305,6 +305,27 @@ async fn a_service_learns_what_a_token_of_its_tenant_is_worth() {
 }
 
 #[tokio::test]
+async fn s16_no_token_of_who_owes_a_second_factor_is_active() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (_, owner) = api.tenant(&admin, "acme").await;
+    api.user("acme", "ada@example.com").await;
+    let login = api.login("acme", "ada@example.com").await;
+    let settings = json!({ "mfa": { "requirement": "required_for_roles", "roles": ["member"] } });
+    let change = api
+        .request(reqwest::Method::PATCH, "/v1/tenant/settings")
+        .bearer_auth(&owner)
+        .header("if-match", "*")
+        .json(&settings);
+    Api::send(change).await.expect(200);
+    for token in ["access_token", "refresh_token"] {
+        let told = introspect(&api, &owner, &text(&login, token)).await;
+        assert_eq!(told, json!({ "active": false }), "{token}");
+    }
+}
+
+#[tokio::test]
 async fn an_expired_token_is_not_active() {
     let bed = TestBed::new().await;
     let api = Api::start(&bed).await;

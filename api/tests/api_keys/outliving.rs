@@ -135,6 +135,8 @@ async fn s27_nobody_loosens_a_key_that_may_do_more_than_they() {
         json!({ "rate_limit": null }),
         json!({ "rate_limit": { "limit": 11, "window_seconds": 60 } }),
         json!({ "rate_limit": { "limit": 10, "window_seconds": 59 } }),
+        // The tenant's services may decide by it.
+        json!({ "metadata": { "plan": "unlimited" } }),
     ] {
         patch_as(api, &ada, &path(&strong), looser.clone())
             .await

@@ -72,6 +72,13 @@ async fn a_users_roles_are_listed_newest_first_page_by_page() {
 async fn a_role_that_goes_is_taken_from_whoever_holds_it() {
     let world = World::new().await;
     let role = world.role("Support", &["users:read"]).await;
+    let body = json!({ "name": "CI", "role_ids": [role] });
+    let machine = world
+        .api
+        .post_as(&world.owner, "/v1/service-accounts", body)
+        .await
+        .expect(201);
+    let machine = text(&machine, "id");
     let (ada, bob) = (world.person("ada").await, world.person("bob").await);
     for person in [&ada, &bob] {
         world.assign(&world.owner, &person.id, &role).await.expect(204);
@@ -84,6 +91,10 @@ async fn a_role_that_goes_is_taken_from_whoever_holds_it() {
     for person in [&ada, &bob] {
         assert_eq!(world.roles_of(person).await, json!(["member"]));
     }
+    let named = format!(
+        "SELECT count(*) FROM audit_events WHERE action = 'role.delete' AND detail -> 'service_account_ids' = '[\"{machine}\"]'"
+    );
+    assert_eq!(world.api.scalar(&named).await, 1);
     let told = format!("SELECT count(*) FROM events WHERE type = 'role.unassigned' AND body LIKE '%{role}%'");
     assert_eq!(world.api.scalar(&told).await, 2);
 }

@@ -316,4 +316,6 @@ async fn a_role_that_is_renamed_stays_the_one_that_the_policy_on_second_factors_
         .refused(403, "mfa_enrollment_required");
     let kept = r#"SELECT count(*) FROM tenants WHERE settings -> 'mfa' -> 'roles' = '["Other", "Finance"]'"#;
     assert_eq!(world.api.scalar(kept).await, 1);
+    let told = "SELECT count(*) FROM audit_events WHERE action = 'tenant.settings.update' AND detail -> 'renamed_role' ->> 'after' = 'Finance'";
+    assert_eq!(world.api.scalar(told).await, 1);
 }

@@ -33,6 +33,10 @@ async fn a_remembered_device_is_not_asked_until_it_is_forgotten() {
     let devices = api.get_as(&access, "/v1/devices?limit=1").await.expect(200);
     let trusted = &devices["data"][0];
     assert!(trusted["trusted_until"].is_string(), "{devices}");
+    let told = "SELECT count(*) FROM audit_events WHERE action = 'device.trust' AND detail ? 'trusted_until'";
+    assert_eq!(api.scalar(told).await, 1);
+    let by_both = "SELECT count(*) FROM audit_events WHERE action = 'session.create' AND detail -> 'methods' = '[\"pwd\", \"otp\"]'";
+    assert_eq!(api.scalar(by_both).await, 1);
     assert_eq!(devices["has_more"], true);
     let path = format!("/v1/devices/{}", trusted["id"].as_str().unwrap());
     let forget = || Api::send(api.request(Method::DELETE, &path).bearer_auth(&access));

@@ -66,6 +66,30 @@ async fn s14_every_change_asks_for_the_password_and_setup_leaves_the_active_fact
         .expect(200);
 }
 
+/// A copy of a session that proved both factors once, and the password, are not enough to put another factor in place.
+#[tokio::test]
+async fn s14_a_factor_is_replaced_by_who_has_proven_it_lately() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let ada = enrol(&bed, &api, json!({})).await;
+    bed.clock.advance(TimeDelta::minutes(16));
+    let login = api.refresh(&ada.refresh).await.expect(200);
+    let access = text(&login, "access_token");
+    let body = json!({ "password": PASSWORD });
+    let setup = "/v1/mfa/totp/setup";
+    api.post_as(&access, setup, body.clone())
+        .await
+        .refused(401, "reauthentication_required");
+    let proof = json!({ "password": PASSWORD, "code": pyotp(&ada.secret, bed.clock.now()) });
+    let proven = api
+        .post_as(&access, "/v1/auth/reauthenticate", proof)
+        .await
+        .expect(200);
+    api.post_as(&text(&proven, "access_token"), setup, body)
+        .await
+        .expect(200);
+}
+
 #[tokio::test]
 async fn s14_a_setup_is_forgotten_after_a_quarter_of_an_hour() {
     let bed = TestBed::new().await;
@@ -234,7 +258,7 @@ async fn s34_second_factors_are_in_the_audit_trail_and_expired_rows_go() {
     let token = first_step(&api).await;
     verify(&api, &totp(&token, &wrong(&pyotp(&ada.secret, bed.clock.now())))).await;
     set_up(&api, &ada.access).await;
-    for action in ["mfa.set_up", "mfa.enable", "mfa.prove"] {
+    for action in ["mfa.ask", "mfa.set_up", "mfa.enable", "mfa.prove"] {
         let rows = format!("SELECT count(*) FROM audit_events WHERE action = '{action}'");
         assert!(api.scalar(&rows).await > 0, "{action}");
     }

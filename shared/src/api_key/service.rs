@@ -254,9 +254,12 @@ pub async fn update(
         allowed_cidrs: allowed_cidrs.as_ref().unwrap_or(&before.allowed_cidrs),
         rate_limit: rate_limit.unwrap_or(before.rate_limit),
     };
-    // Whoever could not make the key does not let it do more, by whosever hand.
+    // Whoever could not make the key does not let it do more, by whosever hand; nor says what the tenant's services decide by.
     let may_grant = || rbac::may_grant(&principal.permissions, before.scopes.iter().map(String::as_str));
-    if asked.loosens(&before) && !may_grant() {
+    let says_else = metadata
+        .as_ref()
+        .is_some_and(|metadata| *metadata != before.metadata);
+    if (asked.loosens(&before) || says_else) && !may_grant() {
         return Err(ApiKeyError::Escalation);
     }
     let mut row = row.into_active_model();

@@ -52,7 +52,7 @@ pub(super) async fn enter(
         Some(token)
     };
     if let Some(until) = trusted_until {
-        device::trust(&change, device_id, until).await?;
+        device::trust(&change, device_id, user.id, until).await?;
     }
     let entry = Entry {
         user: user.id,

@@ -43,7 +43,7 @@ pub enum FactorError {
     /// The tenant wants one of this user.
     #[error("the tenant requires a second factor")]
     Required,
-    /// The session has not proven the factor that would be replaced.
+    /// The session has not proven the factor that would be replaced, or not lately.
     #[error("the present factor must be proven first")]
     Unproven,
     /// The session ended meanwhile.
@@ -91,11 +91,14 @@ pub async fn set_up_factor(
 ) -> Result<Setup, FactorError> {
     let tenant = &caller.account.tenant;
     refuse_where_off(tenant)?;
-    // Whoever knows the password alone must not put a factor in the place of the owner's.
-    if caller.account.enrolled && !caller.session.both_factors {
+    let (change, user) = with_password(auth, caller, origin, password).await?;
+    // Whoever knows the password alone must not put a factor in the place of the owner's, nor who has found a session that
+    // proved the present one long ago.
+    let recent_until = caller.session.authenticated_at + auth.context.config.tokens.reauthentication_ttl;
+    let proven = caller.session.both_factors && change.now <= recent_until;
+    if !proven && mfa::hold(&change, user.id).await?.active.is_some() {
         return Err(FactorError::Unproven);
     }
-    let (change, user) = with_password(auth, caller, origin, password).await?;
     let branding = &tenant.settings.branding;
     let issuer = branding.product_name.as_deref().unwrap_or(&tenant.name);
     let setup = mfa::set_up(&change, user.id, issuer, &user.email).await?;

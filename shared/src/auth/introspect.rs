@@ -118,8 +118,16 @@ async fn refresh_token(auth: &Auth, token: &Token) -> Result<Option<ActiveToken>
     let found = session::find_refreshable(context, &tx, &tenant, token, now).await?;
     let found =
         found.filter(|found| policy::may_enter(&found.user, &tenant, Proven::Session) == Ok(Next::Enter));
+    drop(tx);
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    let account = auth.accounts.get(context, tenant.id, found.user.id).await?;
+    if account.is_none_or(|account| account.must_enrol()) {
+        return Ok(None);
+    }
     let settings = &context.config.tokens;
-    Ok(found.map(|found| {
+    Ok(Some({
         let user = User::from(found.user);
         ActiveToken {
             kind: TokenKind::Refresh,

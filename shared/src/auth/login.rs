@@ -205,6 +205,9 @@ async fn go_on(
             let device = device.map(|device| device.id);
             let status = mfa::status(&change.tx, tenant.id, user.id).await?;
             let mfa_token = challenge::ask(&change, user.id, device, device_label).await?;
+            // Whoever knows the password and goes no further has come this far.
+            let asked = Record::success("mfa.ask", "user", user.id.0, json!({}));
+            audit::record(&change, asked).await?;
             change.commit().await?;
             return Ok(Entrance::SecondFactor(Asked {
                 mfa_token,

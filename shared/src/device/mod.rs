@@ -11,9 +11,12 @@ mod store;
 
 use chrono::{DateTime, Utc};
 use sea_orm::DbErr;
+use serde_json::json;
 
 pub use self::service::{Device, DeviceError, forget, list};
 use crate::{
+    audit::{self, Record},
+    clock::Timestamp,
     context::Change,
     crypto::token::{Kind, Token},
     error::Internal,
@@ -78,8 +81,19 @@ pub(crate) async fn remember(
 }
 
 /// Does not ask the device for the second factor until then.
-pub(crate) async fn trust(change: &Change<'_>, device: DeviceId, until: DateTime<Utc>) -> Result<(), DbErr> {
-    store::trust(&change.tx, change.tenant, device, until).await
+pub(crate) async fn trust(
+    change: &Change<'_>,
+    device: DeviceId,
+    user: UserId,
+    until: DateTime<Utc>,
+) -> Result<(), DbErr> {
+    store::trust(&change.tx, change.tenant, device, until).await?;
+    let detail = json!({ "user_id": user, "trusted_until": Timestamp(until) });
+    audit::record(
+        change,
+        Record::success("device.trust", "device", device.0, detail),
+    )
+    .await
 }
 
 /// Asks for the second factor again on every device of the user.

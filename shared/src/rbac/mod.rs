@@ -124,6 +124,14 @@ pub(crate) async fn builtin_id(tx: &Tx, tenant: TenantId, role: Builtin) -> Resu
     store::find_builtin(tx, tenant, role).await?.ok_or_else(missing)
 }
 
+/// The written name of the role that the name means.
+pub(crate) async fn find_named(tx: &Tx, tenant: TenantId, name: &str) -> Result<Option<String>, DbErr> {
+    match RoleName::parse(name) {
+        Ok(name) => store::find_named(tx, tenant, &name).await,
+        Err(_) => Ok(None),
+    }
+}
+
 /// Gives the user the roles, whoever asks; one that is held already, or is gone, changes nothing. For Latchkey's own
 /// ends: what a caller asks for goes through [`assign_checked`].
 pub(crate) async fn assign(change: &Change<'_>, user: UserId, roles: &[RoleId]) -> Result<(), DbErr> {

@@ -216,6 +216,9 @@ pub async fn update_role(
     row.update(&change.tx).await?;
     if after.name != role.name && store::rename_in_policy(&change.tx, tenant, &role.name, &after.name).await?
     {
+        let renamed = json!({ "renamed_role": { "before": role.name, "after": after.name } });
+        let record = Record::success("tenant.settings.update", "tenant", tenant.0, renamed);
+        audit::record(&change, record).await?;
         change.signal(SignalKind::TenantChanged, tenant.0).await?;
     }
     let detail = json!({ "before": audited(&role), "after": audited(&after) });
@@ -243,10 +246,15 @@ pub async fn delete_role(
         return Err(RbacError::Escalation);
     }
     let holders = store::delete(&change.tx, tenant, id).await?;
-    let detail = json!({ "before": audited(&role), "user_ids": holders });
+    let detail = json!({
+        "before": audited(&role),
+        "user_ids": holders.users,
+        "service_account_ids": holders.service_accounts,
+    });
     audit::record(&change, Record::success("role.delete", "role", id.0, detail)).await?;
     // Ids alone, so that nothing of them has to be erased with an account.
     let events: Vec<_> = holders
+        .users
         .iter()
         .map(|user| assignment::unassigned(&role, UserId(*user)))
         .collect();

@@ -132,6 +132,17 @@ pub(super) async fn is_taken(tx: &Tx, tenant: TenantId, id: RoleId, name: &RoleN
     Ok(others.count(tx).await? > 0)
 }
 
+pub(super) async fn find_named(tx: &Tx, tenant: TenantId, name: &RoleName) -> Result<Option<String>, DbErr> {
+    role::Entity::find()
+        .select_only()
+        .column(role::Column::Name)
+        .filter(role::Column::TenantId.eq(tenant))
+        .filter(role::Column::NameCanonical.eq(name.canonical()))
+        .into_tuple()
+        .one(tx)
+        .await
+}
+
 /// The tenant's policy on second factors names roles: a role that is renamed stays the one it means. Says whether it
 /// names the role.
 pub(super) async fn rename_in_policy(
@@ -152,17 +163,30 @@ pub(super) async fn rename_in_policy(
     Ok(done.rows_affected() == 1)
 }
 
-/// Deletes the role, and takes it from whoever holds it: those users.
-pub(super) async fn delete(tx: &Tx, tenant: TenantId, id: RoleId) -> Result<Vec<Uuid>, DbErr> {
+/// Who held a role.
+pub(super) struct Holders {
+    pub(super) users: Vec<Uuid>,
+    pub(super) service_accounts: Vec<Uuid>,
+}
+
+/// Deletes the role, and takes it from whoever holds it: those.
+pub(super) async fn delete(tx: &Tx, tenant: TenantId, id: RoleId) -> Result<Holders, DbErr> {
     // Whoever is about to give the role has done so by the time this returns, or finds it gone.
     role::Entity::find_by_id(id)
         .filter(role::Column::TenantId.eq(tenant))
         .lock(LockType::Update)
         .one(tx)
         .await?;
-    let holders = Holder::find_by_statement(raw_sql!(
+    let users = Holder::find_by_statement(raw_sql!(
         Postgres,
-        "DELETE FROM role_assignments WHERE tenant_id = {tenant} AND role_id = {id} RETURNING user_id"
+        "DELETE FROM role_assignments WHERE tenant_id = {tenant} AND role_id = {id} RETURNING user_id AS id"
+    ))
+    .all(tx)
+    .await?;
+    let service_accounts = Holder::find_by_statement(raw_sql!(
+        Postgres,
+        "DELETE FROM service_account_roles WHERE tenant_id = {tenant} AND role_id = {id}
+         RETURNING service_account_id AS id"
     ))
     .all(tx)
     .await?;
@@ -170,12 +194,16 @@ pub(super) async fn delete(tx: &Tx, tenant: TenantId, id: RoleId) -> Result<Vec<
         .filter(role::Column::TenantId.eq(tenant))
         .exec(tx)
         .await?;
-    Ok(holders.into_iter().map(|holder| holder.user_id).collect())
+    let ids = |holders: Vec<Holder>| holders.into_iter().map(|holder| holder.id).collect();
+    Ok(Holders {
+        users: ids(users),
+        service_accounts: ids(service_accounts),
+    })
 }
 
 #[derive(FromQueryResult)]
 struct Holder {
-    user_id: Uuid,
+    id: Uuid,
 }
 
 /// Locks the user's row against changes until the transaction ends; whether there is one.

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use super::{SettingFault, Settings, Tenant, merge::merged, store};
 use crate::{
     audit::{self, Record},
-    context::Context,
+    context::{Change, Context},
     error::{Internal, internal_variant},
     permission::{Authorized, SettingsRead, SettingsWrite},
     principal::Origin,
+    rbac,
     signal::SignalKind,
     version::Expected,
 };
@@ -62,13 +63,22 @@ pub async fn update_settings(
     if !expected.allows(before.version) {
         return Err(SettingsError::Stale);
     }
-    let settings = merged(before.settings.clone(), patch);
+    let mut settings = merged(before.settings.clone(), patch);
     if settings == before.settings {
         return Ok(Tenant::try_from(before)?);
     }
-    let faults = serde_json::from_value::<Settings>(settings.clone())?.faults();
+    let chosen = serde_json::from_value::<Settings>(settings.clone())?;
+    let faults = chosen.faults();
     if !faults.is_empty() {
         return Err(SettingsError::Faulty(faults));
+    }
+    let asked = chosen.mfa.roles;
+    if asked
+        != serde_json::from_value::<Settings>(before.settings.clone())?
+            .mfa
+            .roles
+    {
+        settings["mfa"]["roles"] = there(&change, asked).await?.into();
     }
     let detail = json!({ "before": before.settings, "after": settings });
     let after = store::set_settings(&change.tx, tenant, before.version, settings, change.now).await?;
@@ -78,4 +88,25 @@ pub async fn update_settings(
     change.signal(SignalKind::TenantChanged, tenant.0).await?;
     change.commit().await?;
     Ok(Tenant::try_from(after)?)
+}
+
+/// The roles as they are written, each of which there is: a name that nobody has would ask nobody for a second factor.
+async fn there(change: &Change<'_>, asked: Vec<String>) -> Result<Vec<String>, SettingsError> {
+    let (mut roles, mut faults) = (Vec::new(), Vec::new());
+    for name in asked {
+        match rbac::find_named(&change.tx, change.tenant, &name).await? {
+            Some(written) if roles.contains(&written) => {}
+            Some(written) => roles.push(written),
+            None => faults.push(SettingFault {
+                pointer: "/mfa/roles",
+                code: "unknown",
+                detail: format!("no role has the name {name:?}"),
+            }),
+        }
+    }
+    if faults.is_empty() {
+        Ok(roles)
+    } else {
+        Err(SettingsError::Faulty(faults))
+    }
 }
