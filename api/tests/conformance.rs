@@ -42,6 +42,12 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
         );
     }
     let documented = &operation["responses"][answer.status.as_str()];
+    for (name, header) in documented["headers"].as_object().into_iter().flatten() {
+        assert!(
+            header["required"] != true || answer.headers.contains_key(name),
+            "{name} is missing of {told}"
+        );
+    }
     assert!(
         documented.is_object(),
         "the status is not in the document: {told}"

@@ -23,6 +23,7 @@ mod mail_kinds;
 mod matrix;
 mod own_account;
 mod passwords;
+mod patches;
 mod personal_data;
 mod prove_delivery;
 mod prove_enumeration;

@@ -7,8 +7,9 @@ RUN_JSON_NOTE="base_url, the metrics, the mail directory, database and administr
 # platform_up debug|release DETACH(yes|no)
 platform_up() {
     if platform_is_up; then
-        say "Already up (./dev down stops it)"
+        say "Already up, as it was built then (./dev down stops it)"
         print_how_to_call
+        [ "$2" = yes ] || follow_logs
         return
     fi
     platform_down # what is left of an earlier run

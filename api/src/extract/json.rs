@@ -117,9 +117,10 @@ pub(super) fn typed<T: ParseFromJSON + 'static>(value: Value) -> Result<T, Failu
 
 fn malformed(error: &serde_json::Error) -> Failure {
     let (line, column) = (error.line(), error.column());
-    Failure::new(
+    let detail = format!("The body stops being JSON at line {line}, column {column}.");
+    Failure::fields(
         ProblemCode::MalformedJson,
-        format!("The body stops being JSON at line {line}, column {column}."),
+        vec![FieldError::new("", "malformed_json", detail)],
     )
 }
 

@@ -3,6 +3,7 @@
 mod bearer;
 mod form;
 mod json;
+mod kept;
 mod limit;
 mod lines;
 mod origin;
@@ -12,6 +13,7 @@ mod tenant;
 pub(crate) use self::{
     bearer::identify,
     json::in_time,
+    kept::{Kept, NEVER_NULL},
     limit::{LimitNote, Note},
     origin::ClientOrigin,
 };

@@ -6,6 +6,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
+use super::NEVER_NULL;
 use crate::problem::FieldError;
 
 /// So many faults are named; who sends more is not helped by a longer list.
@@ -91,6 +92,10 @@ impl Schema {
             at.push('/');
             at.push_str(&escape(name));
             match schema.properties.iter().find(|(known, _)| known == name) {
+                Some((_, property)) if field.is_null() && is_never_null(property) => {
+                    let detail = "cannot be cleared: send a value, or leave it out";
+                    errors.push(FieldError::new(&**at, "not_nullable", detail));
+                }
                 // An optional field says "nothing" by null as well as by its absence.
                 Some((known, _)) if field.is_null() && !schema.required.contains(known) => {}
                 Some((_, property)) => self.visit(property, field, at, errors),
@@ -153,6 +158,13 @@ impl Schema {
             self.visit(of, item, at, errors);
             at.truncate(length);
         }
+    }
+}
+
+fn is_never_null(schema: &MetaSchemaRef) -> bool {
+    match schema {
+        MetaSchemaRef::Inline(schema) => schema.title.as_deref() == Some(NEVER_NULL),
+        MetaSchemaRef::Reference(_) => false,
     }
 }
 

@@ -15,7 +15,7 @@ use poem_openapi::{
     types::Type,
 };
 
-use crate::problem::{Failure, ProblemCode};
+use crate::problem::{Failure, FieldError, ProblemCode};
 
 /// `X-Tenant-ID`, or else the host, names it; it exists and is active.
 pub struct InTenant(pub Arc<Tenant>);
@@ -116,7 +116,10 @@ fn named_header(request: &Request) -> Result<Option<&str>, Failure> {
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let invalid = |detail| Failure::new(ProblemCode::InvalidParameter, detail);
+    let invalid = |detail| {
+        let field = FieldError::new("/header/X-Tenant-ID", "invalid", detail);
+        Failure::fields(ProblemCode::InvalidParameter, vec![field])
+    };
     // A gateway may have added one to the client's own: which of them is meant is not ours to guess.
     if values.next().is_some() {
         return Err(invalid("X-Tenant-ID is there more than once."));

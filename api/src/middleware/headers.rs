@@ -7,7 +7,7 @@ use poem::{
 
 use crate::{
     extract::{LimitNote, Note},
-    problem::whole_seconds,
+    problem::limit_headers,
 };
 
 /// OWASP's recommendations for an API: nothing is framed, sniffed, referred or cached.
@@ -43,27 +43,21 @@ pub(super) fn last_of_connection(response: &mut Response) {
     response.headers_mut().insert(header::CONNECTION, close);
 }
 
-/// Where the client stands with the limits (draft-ietf-httpapi-ratelimit-headers). Only those of its own address, or of
-/// its key, are told: how busy the other users of a tenant are is nobody's business.
+/// Where the client stands with the limits. Only those of its own address, or of its key, are told: how busy the other
+/// users of a tenant are is nobody's business, but for who is refused for it.
 pub(super) fn limits(response: &mut Response, note: &LimitNote) {
     let Some(Note { name, verdict, scope }) = note.get() else {
         return;
     };
-    let refused_for = verdict.refused_for();
-    let mut values = Vec::new();
-    if let Some(standing) = verdict.of(*scope) {
-        let (quota, window) = (standing.rate.count, standing.rate.window.as_secs());
+    let headers = response.headers_mut();
+    if let Some(standing) = verdict.of(*scope)
+        && !headers.contains_key("ratelimit")
+    {
         // To who has to wait it says the same as Retry-After.
-        let (left, seconds) = match refused_for {
-            Some(wait) if !standing.wait.is_zero() => (0, whole_seconds(wait)),
-            _ => (standing.remaining, whole_seconds(standing.whole_in)),
+        let (left, until) = match verdict.refused_for() {
+            Some(wait) if !standing.wait.is_zero() => (0, wait),
+            _ => (standing.remaining, standing.whole_in),
         };
-        values.push(("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")));
-        values.push(("ratelimit", format!("\"{name}\";r={left};t={seconds}")));
-    }
-    for (name, value) in values {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().insert(name, value);
-        }
+        limit_headers(headers, name, standing.rate, left, until);
     }
 }

@@ -11,11 +11,11 @@ mod status;
 
 use std::{marker::PhantomData, time::Duration};
 
-use latchkey_shared::error::Internal;
+use latchkey_shared::{config::Rate, error::Internal, limit::Exceeded};
 use poem::{
     IntoResponse, Response,
     error::ResponseError,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 use poem_openapi::{
     ApiResponse, Object,
@@ -61,7 +61,7 @@ pub struct Problem {
 pub struct FieldError {
     /// A JSON pointer into the body (RFC 6901), or `/query/name`, `/path/name`, `/header/name`.
     pub pointer: String,
-    /// A stable word.
+    /// A stable word: what is wrong with the field, as `required`, `too_long`, `unknown_field` or `not_nullable`.
     pub code: String,
     /// In words, without the value.
     pub detail: String,
@@ -87,6 +87,7 @@ pub struct Failure {
     errors: Vec<FieldError>,
     max_age: Option<Duration>,
     retry_after: Option<Duration>,
+    limit: Option<(&'static str, Rate)>,
 }
 
 impl Failure {
@@ -98,6 +99,7 @@ impl Failure {
             errors: Vec::new(),
             max_age: None,
             retry_after: None,
+            limit: None,
         }
     }
 
@@ -107,6 +109,16 @@ impl Failure {
         Self {
             retry_after: Some(wait),
             ..Self::new(ProblemCode::RateLimited, "Come back after Retry-After seconds.")
+        }
+    }
+
+    /// As [`Self::too_often`], by a limit that is not the client's own, which is told only now that it is used up.
+    #[must_use]
+    pub fn over(limit: Exceeded) -> Self {
+        let Exceeded { class, rate, wait } = limit;
+        Self {
+            limit: Some((class.as_str(), rate)),
+            ..Self::too_often(wait)
         }
     }
 
@@ -174,8 +186,24 @@ impl Failure {
         let soon = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SOON);
         if let Some(wait) = self.retry_after.or(soon) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+            if let Some((name, rate)) = self.limit {
+                limit_headers(headers, name, rate, 0, wait);
+            }
         }
         response
+    }
+}
+
+/// Where the client stands with a limit (draft-ietf-httpapi-ratelimit-headers).
+pub(crate) fn limit_headers(headers: &mut HeaderMap, name: &str, rate: Rate, left: u32, until: Duration) {
+    let (quota, window, seconds) = (rate.count, rate.window.as_secs(), whole_seconds(until));
+    for (header, value) in [
+        ("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")),
+        ("ratelimit", format!("\"{name}\";r={left};t={seconds}")),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(header, value);
+        }
     }
 }
 

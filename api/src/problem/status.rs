@@ -26,8 +26,8 @@ lists! {
     Parameters [400];
     /// Finds the tenant in header or host.
     Tenancy [400, 403, 404];
-    /// Wants a credential.
-    SignedIn [400, 401, 403, 404];
+    /// Wants a credential of a signed-in user. A key, which may have a limit of its own, is none.
+    SignedIn [400, 401, 403, 404, 429];
     /// Wants a permission, of a signed-in user or of a key, which may have a limit of its own.
     Permitted [400, 401, 403, 404, 429];
     /// Names something that may not be there.

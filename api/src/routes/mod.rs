@@ -80,10 +80,9 @@ fn changed<T>(field: MaybeUndefined<T>) -> Option<Option<T>> {
 /// The page that a list's parameters ask for.
 fn page(limit: Option<u32>, cursor: Option<&str>) -> Result<PageRequest, Failure> {
     PageRequest::new(limit, cursor).map_err(|InvalidCursor| {
-        Failure::new(
-            ProblemCode::InvalidCursor,
-            "Take next_cursor from the page before.",
-        )
+        let detail = "Take next_cursor from the page before.";
+        let field = FieldError::new("/query/cursor", "invalid", detail);
+        Failure::fields(ProblemCode::InvalidCursor, vec![field])
     })
 }
 

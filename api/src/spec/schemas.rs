@@ -1,6 +1,7 @@
 //! Schemas that say what the framework leaves out: which fields may be null, and which are always there.
 //!
-//! A request may leave an optional field out or send null, and no field that is not named. A response
+//! A request may leave an optional field out or send null, unless null would mean to clear what cannot be cleared; it has no
+//! field that is not named. A response
 //! has every field but a few; what may be missing is null. All of it in the words that generators of clients know.
 
 use std::collections::BTreeSet;
@@ -8,6 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::each_object;
+use crate::extract::NEVER_NULL;
 
 pub(super) const PREFIX: &str = "#/components/schemas/";
 
@@ -42,6 +44,13 @@ fn complete_one(name: &str, schema: &mut Value, is_request: bool) {
     };
     let left_out = |field: &str| LEFT_OUT.contains(&(name, field));
     for (field, property) in properties.iter_mut() {
+        let title = property.get("title");
+        if title.is_some_and(|title| title == NEVER_NULL) {
+            if let Some(property) = property.as_object_mut() {
+                property.remove("title");
+            }
+            continue;
+        }
         if !required.contains(field) && !left_out(field) {
             *property = nullable(property.take());
         }
@@ -85,7 +94,7 @@ fn nullable(mut schema: Value) -> Value {
 fn refer(fields: &mut Map<String, Value>) {
     if let Some([Value::Object(reference), Value::Object(words)]) = parts(fields)
         && reference.contains_key("$ref")
-        && words.keys().all(|key| key == "description")
+        && words.keys().all(|key| key == "description" || key == "title")
     {
         let (reference, words) = (reference.clone(), words.clone());
         fields.remove("allOf");
@@ -140,7 +149,8 @@ mod tests {
     #[test]
     fn a_request_may_leave_out_what_a_response_always_has() {
         let object = json!({ "type": "object", "required": ["a"], "properties": {
-            "a": { "type": "string" }, "b": { "type": "string" }, "c": { "$ref": "#/components/schemas/C" } } });
+            "a": { "type": "string" }, "b": { "type": "string" }, "c": { "$ref": "#/components/schemas/C" },
+            "d": { "type": "string", "title": NEVER_NULL } } });
         let body = json!({ "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Asked" } } } });
         let mut document = json!({
             "paths": { "/": { "post": { "requestBody": body } } },
@@ -150,11 +160,12 @@ mod tests {
         let schemas = &document["components"]["schemas"];
         assert_eq!(schemas["Asked"]["additionalProperties"], false);
         assert_eq!(schemas["Asked"]["required"], json!(["a"]));
-        assert_eq!(schemas["Answered"]["required"], json!(["a", "b", "c"]));
+        assert_eq!(schemas["Answered"]["required"], json!(["a", "b", "c", "d"]));
         for schema in [&schemas["Asked"], &schemas["Answered"]] {
             assert_eq!(schema["properties"]["a"]["type"], "string");
             assert_eq!(schema["properties"]["b"]["type"], json!(["string", "null"]));
             assert_eq!(schema["properties"]["c"]["anyOf"][1], json!({ "type": "null" }));
+            assert_eq!(schema["properties"]["d"], json!({ "type": "string" }));
         }
     }
 }

@@ -293,6 +293,12 @@ async fn s10_a_reset_of_an_unproven_account_removes_what_its_maker_had_set_up() 
     let body = json!({ "token": api.mailed_token(ADA).await, "new_password": password });
     let reset = api.request(Method::POST, "/v1/auth/password/reset").json(&body);
     Api::send(reset).await.expect(204);
+    for told in [
+        "SELECT count(*) FROM audit_events WHERE action = 'mfa.disable'",
+        "SELECT count(*) FROM events WHERE type = 'mfa.disabled'",
+    ] {
+        assert_eq!(api.scalar(told).await, 1, "{told}");
+    }
 
     let code = pyotp(&maker.secret, bed.clock.now());
     verify(&api, &totp(&token, &code))

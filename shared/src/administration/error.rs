@@ -1,11 +1,9 @@
 //! Why something was not done to a user.
 
-use std::time::Duration;
-
 use crate::{
     auth::NewPasswordError,
     error::{Internal, internal_variant},
-    limit::Refused,
+    limit::{Exceeded, Refused},
     rbac::AssignError,
 };
 
@@ -38,7 +36,7 @@ pub enum UserError {
     Roles(#[from] AssignError),
     /// The tenant, or somebody in it, has been sent as many mails, or has had as many passwords hashed, as may be for now.
     #[error("too many requests; come back after {0:?}")]
-    TooOften(Duration),
+    TooOften(Exceeded),
     /// The password cannot be set.
     #[error(transparent)]
     Password(#[from] NewPasswordError),
@@ -52,7 +50,7 @@ internal_variant!(UserError: Internal sea_orm::DbErr);
 impl From<Refused> for UserError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::TooOften(wait) => Self::TooOften(wait),
+            Refused::TooOften(limit) => Self::TooOften(limit),
             Refused::Closed(closed) => Self::Internal(Internal::unavailable(closed)),
         }
     }

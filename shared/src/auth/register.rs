@@ -182,7 +182,17 @@ pub(crate) async fn send_verification(
 pub(super) async fn claim(change: &mut Change<'_>, user: &user::Model) -> Result<(), Internal> {
     let id = user.id;
     if user.email_verified_at.is_none() && user.import_mac.is_none() {
+        let had_factor = mfa::hold(change, id).await?.active.is_some();
         mfa::remove(change, id).await?;
+        if had_factor {
+            let detail = json!({ "reason": RevokeReason::AccountTakenOver });
+            audit::record(change, Record::success("mfa.disable", "user", id.0, detail)).await?;
+            let data = event::MfaDisabled {
+                user_id: id,
+                method: event::FactorMethod::Totp,
+            };
+            outbox::emit(change, Some(id), &data).await?;
+        }
     }
     mfa::drop_challenges(&change.tx, change.tenant, id).await?;
     device::forget_all(&change.tx, change.tenant, id).await?;

@@ -66,12 +66,23 @@ pub struct Closed;
 /// Why something may not be done now.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
-    /// It was done too often; after so long it may be done again.
+    /// It was done too often.
     #[error("too many requests")]
-    TooOften(Duration),
+    TooOften(Exceeded),
     /// See [`Closed`].
     #[error(transparent)]
     Closed(#[from] Closed),
+}
+
+/// A limit that something has met.
+#[derive(Clone, Copy, Debug)]
+pub struct Exceeded {
+    /// What it limits.
+    pub class: Class,
+    /// The limit.
+    pub rate: Rate,
+    /// After so long it may be done again.
+    pub wait: Duration,
 }
 
 /// Where a subject stands with one limit, after the request was judged.
@@ -160,10 +171,14 @@ impl Limits {
     /// # Errors
     /// See [`Refused`].
     pub async fn spend(&self, class: Class, subjects: &[Subject<'_>]) -> Result<(), Refused> {
-        let verdict = self.judge(class, subjects).await?;
-        verdict
-            .refused_for()
-            .map_or(Ok(()), |wait| Err(Refused::TooOften(wait)))
+        let Verdict(standings) = self.judge(class, subjects).await?;
+        let longest = standings.into_iter().map(|(_, standing)| standing);
+        match longest.max_by_key(|standing| standing.wait) {
+            Some(Standing { rate, wait, .. }) if !wait.is_zero() => {
+                Err(Refused::TooOften(Exceeded { class, rate, wait }))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether another mail may go to the address because a stranger has asked for it. Asked alike for addresses with

@@ -18,6 +18,7 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use crate::{
+    extract::Kept,
     json_object::JsonObject,
     problem::{Failure, FieldError, ProblemCode},
     routes::changed,
@@ -251,10 +252,10 @@ impl CreateApiKeyRequest {
 pub(super) struct UpdateApiKeyRequest {
     /// For people.
     #[oai(validator(min_length = 1, max_length = 200))]
-    name: Option<String>,
-    /// Replaces its scopes; those that it gains are permissions of the caller.
+    name: Kept<String>,
+    /// Replaces its scopes; those that it gains are permissions of the caller. Null leaves none.
     #[oai(validator(max_items = 100, max_length = 128))]
-    scopes: Option<Vec<String>>,
+    scopes: MaybeUndefined<Vec<String>>,
     /// It ends then in any case; null for never.
     expires_at: MaybeUndefined<DateTime<Utc>>,
     /// Where it may be used from; null for anywhere.
@@ -277,8 +278,8 @@ impl From<UpdateApiKeyRequest> for ApiKeyPatch {
             metadata,
         } = request;
         Self {
-            name,
-            scopes,
+            name: name.0,
+            scopes: changed(scopes).map(Option::unwrap_or_default),
             expires_at: changed(expires_at),
             allowed_cidrs: changed(allowed_cidrs).map(Option::unwrap_or_default),
             rate_limit: changed(rate_limit).map(|rate| rate.map(Into::into)),

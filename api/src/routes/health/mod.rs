@@ -20,7 +20,7 @@ use poem_openapi::{
 use super::Tag;
 use crate::{
     extract::Json,
-    problem::{ApiResult, headers},
+    problem::{ApiResult, Parameters, headers},
     reply::Ok as Reply,
 };
 
@@ -139,7 +139,7 @@ impl HealthApi {
     /// Is the process alive
     #[expect(clippy::unused_async, reason = "the framework awaits every handler")]
     #[oai(path = "/live", method = "get", operation_id = "getLiveness")]
-    async fn live(&self) -> ApiResult<Reply<LiveView>, ()> {
+    async fn live(&self) -> ApiResult<Reply<LiveView>, Parameters> {
         Ok(Reply(LiveView {
             status: LiveStatus::Live,
         }))

@@ -142,7 +142,7 @@ impl From<InvitationError> for Failure {
             InvitationError::NotFound => Self::new(ProblemCode::NotFound, "There is no such resource."),
             InvitationError::Accepted => Self::new(ProblemCode::InvitationAccepted, detail),
             InvitationError::Roles(error) => error.into(),
-            InvitationError::TooOften(wait) => Self::too_often(wait),
+            InvitationError::TooOften(limit) => Self::over(limit),
             InvitationError::TooMany => Self::new(ProblemCode::LimitReached, detail),
             InvitationError::Internal(error) => error.into(),
         }

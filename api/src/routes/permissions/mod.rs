@@ -133,7 +133,6 @@ impl PermissionsApi {
         Permit(caller): Permit<RolesWrite>,
         origin: ClientOrigin,
         /// Its `resource:action`
-        #[oai(validator(max_length = 128))]
         name: Path<String>,
     ) -> ApiResult<NoContent, (Permitted, NotFound, Conflict)> {
         rbac::delete_permission(&auth.context, &caller, &origin, &name.0).await?;

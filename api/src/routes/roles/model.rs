@@ -8,6 +8,7 @@ use poem_openapi::{
 use uuid::Uuid;
 
 use crate::{
+    extract::Kept,
     problem::{Failure, FieldError, ProblemCode},
     routes::changed,
     time::Timestamp,
@@ -59,21 +60,21 @@ impl CreateRoleRequest {
 pub(super) struct UpdateRoleRequest {
     /// Unique in the tenant, whatever its case.
     #[oai(validator(min_length = 1, max_length = 100))]
-    name: Option<String>,
+    name: Kept<String>,
     /// What it is for; null clears it.
     #[oai(validator(max_length = 256))]
     description: MaybeUndefined<String>,
-    /// Replaces the list.
+    /// Replaces the list; null leaves none.
     #[oai(validator(max_items = 600))]
-    permissions: Option<Vec<String>>,
+    permissions: MaybeUndefined<Vec<String>>,
 }
 
 impl Example for UpdateRoleRequest {
     fn example() -> Self {
         Self {
-            name: None,
+            name: Kept(None),
             description: MaybeUndefined::Undefined,
-            permissions: Some(vec!["users:read".to_owned()]),
+            permissions: MaybeUndefined::Value(vec!["users:read".to_owned()]),
         }
     }
 }
@@ -86,9 +87,9 @@ impl UpdateRoleRequest {
             permissions,
         } = self;
         Ok(RolePatch {
-            name: name.as_deref().map(role_name).transpose()?,
+            name: name.0.as_deref().map(role_name).transpose()?,
             description: changed(description),
-            permissions,
+            permissions: changed(permissions).map(Option::unwrap_or_default),
         })
     }
 }

@@ -10,7 +10,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
-use crate::{routes::changed, time::Timestamp};
+use crate::{extract::Kept, routes::changed, time::Timestamp};
 
 /// A service account to be.
 #[derive(Object)]
@@ -58,15 +58,15 @@ impl From<CreateServiceAccountRequest> for NewServiceAccount {
 pub(super) struct UpdateServiceAccountRequest {
     /// For people.
     #[oai(validator(min_length = 1, max_length = 200))]
-    name: Option<String>,
+    name: Kept<String>,
     /// For people; null clears it.
     #[oai(validator(max_length = 1000))]
     description: MaybeUndefined<String>,
     /// Whether its keys work.
-    status: Option<StatusView>,
-    /// Replaces its roles.
+    status: Kept<StatusView>,
+    /// Replaces its roles; null leaves none.
     #[oai(validator(max_items = 50))]
-    role_ids: Option<Vec<Uuid>>,
+    role_ids: MaybeUndefined<Vec<Uuid>>,
 }
 
 impl From<UpdateServiceAccountRequest> for ServiceAccountPatch {
@@ -78,13 +78,13 @@ impl From<UpdateServiceAccountRequest> for ServiceAccountPatch {
             role_ids,
         } = request;
         Self {
-            name,
+            name: name.0,
             description: changed(description),
-            status: status.map(|status| match status {
+            status: status.0.map(|status| match status {
                 StatusView::Active => ServiceAccountStatus::Active,
                 StatusView::Disabled => ServiceAccountStatus::Disabled,
             }),
-            roles: role_ids.map(roles),
+            roles: changed(role_ids).map(|ids| roles(ids.unwrap_or_default())),
         }
     }
 }

@@ -10,6 +10,7 @@ use poem_openapi::{
 };
 
 use crate::{
+    extract::Kept,
     problem::{Failure, FieldError, ProblemCode},
     routes::changed,
 };
@@ -76,7 +77,7 @@ impl CreateTenantRequest {
 pub(super) struct UpdateTenantRequest {
     /// Its name for people.
     #[oai(validator(min_length = 1, max_length = 200))]
-    name: Option<String>,
+    name: Kept<String>,
     /// Its own share of the limits; null goes back to the configured ones.
     rate_limits: MaybeUndefined<RateLimitsPatch>,
     /// Replaces the address ranges (CIDR) that are not public and that its webhooks may be sent to all the same; null
@@ -103,7 +104,7 @@ struct RateLimitsPatch {
 impl Example for UpdateTenantRequest {
     fn example() -> Self {
         Self {
-            name: Some("Acme Limited".to_owned()),
+            name: Kept(Some("Acme Limited".to_owned())),
             rate_limits: MaybeUndefined::Value(RateLimitsPatch {
                 sign_in: MaybeUndefined::Value(600),
                 mail: MaybeUndefined::Undefined,
@@ -122,7 +123,7 @@ impl From<UpdateTenantRequest> for UpdateTenant {
             webhook_allowed_cidrs,
         } = request;
         Self {
-            name,
+            name: name.0,
             rate_limits: rate_limits.to_json(),
             webhook_cidrs: changed(webhook_allowed_cidrs).map(Option::unwrap_or_default),
         }

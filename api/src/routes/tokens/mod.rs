@@ -13,7 +13,7 @@ use self::model::{IntrospectRequest, Introspection, KeySet, KeySetReply};
 use super::Tag;
 use crate::{
     extract::{FormOrJson, Permit},
-    problem::{ApiResult, Input, Permitted},
+    problem::{ApiResult, Input, Parameters, Permitted},
     reply::Ok as Reply,
 };
 
@@ -47,7 +47,7 @@ impl TokensApi {
     /// verify and sign alike.
     #[expect(clippy::unused_async, reason = "the framework awaits every handler")]
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "getKeys")]
-    async fn keys(&self, Data(auth): Data<&Auth>) -> ApiResult<KeySetReply, ()> {
+    async fn keys(&self, Data(auth): Data<&Auth>) -> ApiResult<KeySetReply, Parameters> {
         Ok(KeySetReply(KeySet::of(auth.public_keys())))
     }
 }

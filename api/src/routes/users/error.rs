@@ -37,7 +37,7 @@ impl From<UserError> for Failure {
                 "/external_id",
                 "Another user of the tenant has this external id.",
             ),
-            UserError::TooOften(wait) => Self::too_often(wait),
+            UserError::TooOften(limit) => Self::over(limit),
             UserError::Roles(error) => roles(error),
             UserError::Password(error) => new_password("/password", error),
             UserError::Internal(error) => error.into(),

@@ -13,6 +13,7 @@ use poem_openapi::{
 use uuid::Uuid;
 
 use crate::{
+    extract::Kept,
     problem::{Failure, FieldError, ProblemCode},
     routes::{auth::address, changed},
     time::Timestamp,
@@ -195,7 +196,7 @@ pub(super) struct UpdateUserRequest {
     name: MaybeUndefined<String>,
     /// Takes the place of the present address once it is proven by a mail to it.
     #[oai(validator(max_length = 254))]
-    email: Option<String>,
+    email: Kept<String>,
     /// What another system calls the user; null removes it.
     #[oai(validator(min_length = 1, max_length = 200))]
     external_id: MaybeUndefined<String>,
@@ -205,7 +206,7 @@ impl Example for UpdateUserRequest {
     fn example() -> Self {
         Self {
             name: MaybeUndefined::Value("Ada King".to_owned()),
-            email: None,
+            email: Kept(None),
             external_id: MaybeUndefined::Undefined,
         }
     }
@@ -221,7 +222,7 @@ impl UpdateUserRequest {
         Ok(UserPatch {
             name: changed(name),
             external_id: changed(external_id),
-            email: email.map(|email| address("/email", &email)).transpose()?,
+            email: email.0.map(|email| address("/email", &email)).transpose()?,
         })
     }
 }

@@ -16,7 +16,7 @@ use poem_openapi::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    extract::{ClientOrigin, Json, Permit},
+    extract::{ClientOrigin, Json, Kept, Permit},
     json_object::JsonObject,
     problem::{ApiResult, Conflict, Failure, FieldError, Input, NotFound, Permitted, ProblemCode},
     reply::{Created, List, NoContent, Ok as Reply},
@@ -77,7 +77,6 @@ impl EventTypesApi {
         Permit(caller): Permit<WebhooksWrite>,
         origin: ClientOrigin,
         /// Its name
-        #[oai(validator(max_length = 128))]
         name: Path<String>,
         body: Json<UpdateEventTypeRequest>,
     ) -> ApiResult<Reply<EventTypeView>, (Permitted, Input, NotFound, Conflict)> {
@@ -96,7 +95,6 @@ impl EventTypesApi {
         Permit(caller): Permit<WebhooksWrite>,
         origin: ClientOrigin,
         /// Its name
-        #[oai(validator(max_length = 128))]
         name: Path<String>,
     ) -> ApiResult<NoContent, (Permitted, NotFound, Conflict)> {
         webhook::delete_event_type(&auth.context, &caller, &origin, &name.0).await?;
@@ -174,7 +172,7 @@ impl CreateEventTypeRequest {
 struct UpdateEventTypeRequest {
     /// What it says, in a sentence.
     #[oai(validator(min_length = 1, max_length = 256))]
-    description: Option<String>,
+    description: Kept<String>,
     /// Replaces the JSON Schema; null clears it.
     schema: MaybeUndefined<JsonObject>,
     /// Replaces the example; null clears it.
@@ -189,7 +187,7 @@ impl From<UpdateEventTypeRequest> for EventTypePatch {
             example,
         } = request;
         Self {
-            description,
+            description: description.0,
             schema: changed(schema).map(|schema| schema.map(|schema| schema.0)),
             example: changed(example).map(|example| example.map(|example| example.0)),
         }

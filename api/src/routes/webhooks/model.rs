@@ -14,7 +14,7 @@ use poem_openapi::{
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{json_object::JsonObject, routes::changed, time::Timestamp};
+use crate::{extract::Kept, json_object::JsonObject, routes::changed, time::Timestamp};
 
 /// An endpoint to be.
 #[derive(Object)]
@@ -90,7 +90,7 @@ impl From<CreateWebhookEndpointRequest> for NewEndpoint {
 pub(super) struct UpdateWebhookEndpointRequest {
     /// An https URL at a public address.
     #[oai(validator(min_length = 1, max_length = 2048))]
-    url: Option<String>,
+    url: Kept<String>,
     /// Replaces the list; an empty one, or null, means all.
     #[oai(validator(max_items = 100))]
     event_types: MaybeUndefined<Vec<String>>,
@@ -100,13 +100,13 @@ pub(super) struct UpdateWebhookEndpointRequest {
     /// Replaces all headers of its own; null clears them.
     headers: MaybeUndefined<HashMap<String, String>>,
     /// Whether it gets events from now on.
-    enabled: Option<bool>,
+    enabled: Kept<bool>,
     /// Replaces all metadata; null clears it.
     metadata: MaybeUndefined<HashMap<String, String>>,
     /// How often it is called at most; null lifts the limit.
     rate_limit: MaybeUndefined<RateLimitView>,
     /// Whether its calls bear a `v1a` signature (Ed25519) beside that of `v1`.
-    asymmetric_signature: Option<bool>,
+    asymmetric_signature: Kept<bool>,
 }
 
 /// How often an endpoint is called at most.
@@ -152,14 +152,14 @@ impl From<UpdateWebhookEndpointRequest> for EndpointPatch {
             asymmetric_signature,
         } = request;
         Self {
-            url,
+            url: url.0,
             event_types: changed(event_types).map(Option::unwrap_or_default),
             description: changed(description),
             headers: changed(headers).map(|headers| headers.unwrap_or_default().into_iter().collect()),
-            enabled,
+            enabled: enabled.0,
             metadata: changed(metadata).map(|metadata| metadata.unwrap_or_default().into_iter().collect()),
             rate_limit: changed(rate_limit).map(|rate| rate.map(Into::into)),
-            asymmetric: asymmetric_signature,
+            asymmetric: asymmetric_signature.0,
         }
     }
 }

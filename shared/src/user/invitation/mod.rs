@@ -15,8 +15,6 @@
 mod service;
 mod store;
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -27,7 +25,7 @@ use crate::{
     entity::invitation,
     error::{Internal, internal_variant},
     id::{InvitationId, RoleId, UserId},
-    limit::Refused,
+    limit::{Exceeded, Refused},
     rbac::AssignError,
 };
 
@@ -148,7 +146,7 @@ pub enum InvitationError {
     TooMany,
     /// The tenant, or somebody at that address, has been sent as many mails as may be for now.
     #[error("too many mails; come back after {0:?}")]
-    TooOften(Duration),
+    TooOften(Exceeded),
     /// A failure inside.
     #[error(transparent)]
     Internal(Internal),
@@ -159,7 +157,7 @@ internal_variant!(InvitationError: Internal sea_orm::DbErr serde_json::Error);
 impl From<Refused> for InvitationError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::TooOften(wait) => Self::TooOften(wait),
+            Refused::TooOften(limit) => Self::TooOften(limit),
             Refused::Closed(closed) => Self::Internal(Internal::unavailable(closed)),
         }
     }
