@@ -118,3 +118,53 @@ fn validator(schema: &Value) -> Arc<Validator> {
     });
     Arc::clone(made)
 }
+
+/// Of each body of a request or of a success: what it is called, its schema, and its example.
+fn examples() -> Vec<(String, &'static Value, Option<Value>)> {
+    let mut found = Vec::new();
+    let operations = DOCUMENT["paths"].as_object().unwrap().values();
+    for operation in operations.flat_map(|path| path.as_object().unwrap().values()) {
+        let responses = operation["responses"].as_object().unwrap().iter();
+        let successes = responses.filter(|(status, _)| status.starts_with('2'));
+        let messages = successes
+            .map(|(_, message)| message)
+            .chain([&operation["requestBody"]]);
+        let bodies = messages.flat_map(|message| message["content"].as_object().into_iter().flatten());
+        for (media_type, body) in bodies {
+            let name = format!("{} {media_type} {}", operation["operationId"], body["schema"]);
+            let referred = body["schema"]["$ref"]
+                .as_str()
+                .map(|path| path.trim_start_matches('#'));
+            let of_schema = referred.and_then(|path| DOCUMENT.pointer(path)?.get("example"));
+            let example = body.get("example").or(of_schema).cloned();
+            match body.get("x-itemSchema") {
+                Some(schema) => {
+                    let line = example.and_then(|text| serde_json::from_str(text.as_str()?).ok());
+                    found.push((name, schema, line));
+                }
+                // Of other forms the JSON tells enough.
+                None if media_type == "application/json" => found.push((name, &body["schema"], example)),
+                None => {}
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_body_has_an_example_that_its_schema_allows() {
+    let examples = examples();
+    assert!(examples.len() > 140, "{}", examples.len());
+    let mut faults = Vec::new();
+    for (name, schema, example) in examples {
+        match example {
+            None => faults.push(format!("{name}: there is none")),
+            Some(example) => faults.extend(
+                validator(schema)
+                    .iter_errors(&example)
+                    .map(|fault| format!("{name}: {}: {fault}", fault.instance_path())),
+            ),
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}

@@ -3,6 +3,7 @@
 //! The framework says `3.0.0` and writes `application/json; charset=utf-8`. What we publish is OpenAPI 3.1, with
 //! keys in a stable order, and a 3.0 variant for generators that read no other.
 
+mod examples;
 mod openapi_3_0;
 mod schemas;
 mod webhooks;
@@ -98,6 +99,7 @@ fn document_without_webhooks() -> Result<Value, serde_json::Error> {
     each_object(&mut document, &mut preconditions);
     repeatable_operations(&mut document);
     schemas::complete(&mut document);
+    examples::add(&mut document);
     Ok(document)
 }
 
