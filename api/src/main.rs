@@ -19,6 +19,7 @@ use latchkey_shared::{
     config::{Config, Process},
     context::{Context, OpenError},
     crypto::signing::Algorithm,
+    diagnosis::{Level, diagnose},
     postgres::role_of,
     random::OsRandom,
     secret::Secret,
@@ -65,6 +66,9 @@ enum Command {
         #[arg(long)]
         password_file: PathBuf,
     },
+    /// Look at all that a process depends on: databases, mail server, keys, clocks, workers. Fails where something does not
+    /// work, and changes nothing.
+    Doctor,
     /// Look at the settings.
     Config {
         #[command(subcommand)]
@@ -195,6 +199,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn std::error::Error
             println!("{:#?}", load()?);
             Ok(())
         }
+        Command::Doctor => doctor(load()?).await,
         Command::Keys { command } => keys(command),
         Command::Openapi { check } => openapi(check),
     };
@@ -240,6 +245,23 @@ async fn migrate(config: &Config) -> Outcome {
     latchkey_migration::migrate(owner.expose(), &application).await?;
     println!("the database is at {}", latchkey_migration::expected_version());
     Ok(())
+}
+
+async fn doctor(config: Config) -> Outcome {
+    let schema = latchkey_migration::expected_version();
+    let findings = diagnose(config, &schema, Arc::new(SystemClock), Arc::new(OsRandom::new())).await;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    let broken = findings
+        .iter()
+        .filter(|finding| finding.level == Level::Broken)
+        .count();
+    if broken == 0 {
+        Ok(())
+    } else {
+        Err(format!("{broken} of {} do not work", findings.len()).into())
+    }
 }
 
 async fn set_up(config: Config, email: &str, password_file: &Path) -> Outcome {

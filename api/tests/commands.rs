@@ -6,7 +6,10 @@ use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
-use crate::support::{ADMIN, Api, PASSWORD, code_and_text, command};
+use crate::{
+    audit::seal_all,
+    support::{ADMIN, Api, PASSWORD, code_and_text, command},
+};
 
 fn with_database(url: &str, database: &str) -> Url {
     let mut url = Url::parse(url).unwrap();
@@ -98,4 +101,66 @@ async fn bootstrap_makes_an_owner_once_and_calls_nobody_else_one() {
     api.execute("UPDATE users SET status = 'disabled'").await;
     let (code, text) = bootstrap(ADMIN);
     assert!(code == Some(1) && text.contains("no active owner"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_finds_what_does_not_work_and_goes_on() {
+    let bed = TestBed::new().await;
+    let doctor = |changes: &[(&str, &str)]| {
+        let mut command = command(&bed, &["doctor"]);
+        for (key, value) in changes {
+            command.env(format!("LATCHKEY__{key}"), value);
+        }
+        code_and_text(&mut command)
+    };
+    let (code, text) = doctor(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    for of in [
+        "passwords: a hash takes",
+        "mail: goes into files",
+        "redis: answers",
+        "schema: ",
+        "clock: ",
+        "data keys: ",
+        "workers: nothing waits",
+    ] {
+        assert!(text.contains(&format!("ok   {of}")), "{of}: {text}");
+    }
+
+    let (code, text) = doctor(&[
+        ("REDIS__URL", "redis://:hunter2@127.0.0.1:1"),
+        ("MAIL__TRANSPORT", "smtp"),
+        ("MAIL__SMTP_URL", "smtp://u:hunter2@127.0.0.1:1"),
+        ("TENANCY__DEFAULT_TENANT", "nobody"),
+    ]);
+    assert_eq!(code, Some(1), "{text}");
+    for of in ["mail: 127.0.0.1:1", "redis: ", "tenant: "] {
+        assert!(text.contains(&format!("FAIL {of}")), "{of}: {text}");
+    }
+    assert!(
+        text.contains("ok   schema") && !text.contains("hunter2"),
+        "{text}"
+    );
+
+    let (code, text) = doctor(&[("POSTGRES__URL", "postgres://u:hunter2@127.0.0.1:1/none")]);
+    assert!(
+        code == Some(1) && text.contains("FAIL postgres: ") && !text.contains("hunter2"),
+        "{text}"
+    );
+
+    // Another key than the one that sealed, and nobody who seals or delivers.
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    seal_all(&api.context).await;
+    api.tenant(&admin, "acme").await;
+    let ago = "now() - interval '5 minutes'";
+    api.execute(&format!("UPDATE mails SET next_attempt_at = {ago}"))
+        .await;
+    let other_key = "2:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXoxMjM0NTY=";
+    let (code, text) = doctor(&[("SECRETS__DATA_KEYS", other_key)]);
+    assert!(
+        code == Some(1) && text.contains("FAIL data keys: in use, and not in"),
+        "{text}"
+    );
+    assert!(text.contains("WARN workers: mails wait for 3"), "{text}");
 }

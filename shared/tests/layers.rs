@@ -47,7 +47,7 @@ const LAYERS: &[&[&str]] = &[
     &["api_key", "device", "mfa", "session", "switch_off"],
     &["auth", "seed"],
     &["privacy"],
-    &["administration"],
+    &["administration", "diagnosis"],
 ];
 
 #[test]
