@@ -12,6 +12,7 @@ mod document;
 mod domains;
 mod event_types;
 mod foreign_ids;
+mod gateway;
 mod health;
 mod hostile_input;
 mod idempotency;

@@ -53,7 +53,11 @@ apt_install_servers() {
     [ "$status" -eq 0 ] || exit "$status"
     if [ -d /run/systemd/system ]; then
         for unit in "$@"; do
-            [ "$unit" = redis-server ] || [ "$unit" = postgresql ] || continue
+            case $unit in
+                redis-server | postgresql) ;;
+                nginx-light) unit=nginx ;;
+                *) continue ;;
+            esac
             as_root systemctl disable --quiet "$unit" || true
         done
     fi
@@ -123,6 +127,8 @@ need_tool() {
 need_test_tools() {
     need_tool jq jq
     need_tool python3 python3
+    # A gateway in front of the API; where Debian puts it, not everybody looks.
+    have nginx || [ -x /usr/sbin/nginx ] || if on_mac; then brew_install nginx; else apt_install_servers nginx-light; fi
 }
 
 # python_tool NAME VERSION [PACKAGE==VERSION...]: installs one tool from PyPI, and what it is used with, into a

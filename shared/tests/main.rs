@@ -1,5 +1,6 @@
 //! The shared crate against real servers.
 
+mod alerts;
 mod gitleaks;
 mod layers;
 mod queue;
