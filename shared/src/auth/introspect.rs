@@ -126,23 +126,20 @@ async fn refresh_token(auth: &Auth, token: &Token) -> Result<Option<ActiveToken>
     if account.is_none_or(|account| account.must_enrol()) {
         return Ok(None);
     }
-    let settings = &context.config.tokens;
-    Ok(Some({
-        let user = User::from(found.user);
-        ActiveToken {
-            kind: TokenKind::Refresh,
-            tenant: tenant.id,
-            session: found.session,
-            user: user.id,
-            email: user.email,
-            token: None,
-            issuer: settings.issuer.clone(),
-            audience: settings.audience.clone(),
-            issued_at: found.issued_at,
-            expires_at: found.expires_at,
-            authenticated_at: found.authenticated_at,
-            methods: Vec::new(),
-            level: None,
-        }
+    let (settings, user) = (&context.config.tokens, User::from(found.user));
+    Ok(Some(ActiveToken {
+        kind: TokenKind::Refresh,
+        tenant: tenant.id,
+        session: found.session,
+        user: user.id,
+        email: user.email,
+        token: None,
+        issuer: settings.issuer.clone(),
+        audience: settings.audience.clone(),
+        issued_at: found.issued_at,
+        expires_at: found.expires_at,
+        authenticated_at: found.authenticated_at,
+        methods: Vec::new(),
+        level: None,
     }))
 }

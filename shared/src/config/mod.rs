@@ -537,7 +537,7 @@ impl Worker {
     fn read(source: &mut Source) -> Self {
         Self {
             metrics_listen: source.or("worker.metrics_listen", local(9465)),
-            concurrency: source.or("worker.concurrency", 256),
+            concurrency: source.or("worker.concurrency", 384),
             keep_alive: source.or("worker.keep_alive", Duration::from_secs(30)),
             sweep_interval: source.or("worker.sweep_interval", Duration::from_secs(1)),
             queue_grace: source.or("worker.queue_grace", Duration::from_secs(15)),
