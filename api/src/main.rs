@@ -154,7 +154,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(arguments).await {
+    match Box::pin(run(arguments)).await {
         Ok(code) => code,
         Err(error) => {
             eprintln!("latchkey-api: {error}");

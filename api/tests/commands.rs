@@ -4,7 +4,6 @@ use latchkey_testing::TestBed;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::json;
 use url::Url;
-use uuid::Uuid;
 
 use crate::{
     audit::seal_all,
@@ -28,8 +27,8 @@ async fn a_database_is_migrated_for_whichever_role_the_url_names_or_left_alone()
     let bed = TestBed::new().await;
     let superuser = std::env::var("LATCHKEY_TEST_POSTGRES_URL").unwrap();
     let admin = Database::connect(&superuser).await.unwrap();
-    let id = Uuid::new_v4().simple();
-    let (database, role) = (format!("latchkey_test_{id}"), format!("an app% {id}"));
+    let of_bed = bed.app_url().rsplit('/').next().unwrap().to_owned();
+    let (database, role) = (format!("{of_bed}_2"), format!("an app% {of_bed}"));
     execute(
         &admin,
         &format!("CREATE DATABASE {database} OWNER latchkey_test_owner"),

@@ -1,6 +1,7 @@
 //! The gateway of `deploy/gateway/nginx.conf`, with a real nginx before a real API.
 
 use std::{
+    fmt::Write,
     fs,
     net::{SocketAddr, TcpListener},
     path::Path,
@@ -57,7 +58,7 @@ fn nginx() -> &'static str {
     ["nginx", "/usr/sbin/nginx"]
         .iter()
         .find(runs)
-        .expect("there is no nginx; `./dev test` installs it")
+        .unwrap_or_else(|| panic!("there is no nginx; `./dev test` installs it"))
 }
 
 /// The certificate of the authority, once the gateway's own and its key are written down.
@@ -80,15 +81,11 @@ impl Gateway {
         let directory = files.path().display().to_string();
         let authority = certify(files.path());
         let (http, https) = (free_address(), free_address());
-        let servers: String = apis
-            .iter()
-            .map(|api| {
-                format!(
-                    "server {} max_fails=2 fail_timeout=5s;\n",
-                    api.trim_start_matches("http://")
-                )
-            })
-            .collect();
+        let servers = apis.iter().fold(String::new(), |mut text, api| {
+            let address = api.trim_start_matches("http://");
+            writeln!(text, "server {address} max_fails=2 fail_timeout=5s;").unwrap();
+            text
+        });
         let mut config = CONFIG.to_owned();
         for (written, ours) in [
             (
@@ -104,10 +101,11 @@ impl Gateway {
             assert!(config.contains(written), "{written} is not in the configuration");
             config = config.replace(written, ours);
         }
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|of| format!("{of}_temp_path {directory}/{of};\n"))
-            .collect();
+        let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let temporary = kinds.iter().fold(String::new(), |mut text, of| {
+            writeln!(text, "{of}_temp_path {directory}/{of};").unwrap();
+            text
+        });
         let whole = format!(
             "daemon off; worker_processes 1; pid {directory}/pid; error_log {directory}/error.log;\n\
              events {{}}\nhttp {{\naccess_log off;\n{temporary}{config}}}\n"

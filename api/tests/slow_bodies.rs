@@ -66,7 +66,7 @@ impl Kept {
             self.connection.read_to_string(&mut answer),
         )
         .await
-        .expect("an answer")
+        .unwrap()
         .unwrap();
         answer
     }

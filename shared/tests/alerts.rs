@@ -1,5 +1,7 @@
 //! What operators are woken for are metrics that there are.
 
+#![expect(clippy::unwrap_used, reason = "a test says so by panicking")]
+
 use std::{collections::BTreeSet, fs, path::Path};
 
 const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");

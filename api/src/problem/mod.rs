@@ -87,7 +87,7 @@ pub struct Failure {
     errors: Vec<FieldError>,
     max_age: Option<Duration>,
     retry_after: Option<Duration>,
-    limit: Option<(&'static str, Rate)>,
+    limit: Option<Box<(&'static str, Rate)>>,
 }
 
 impl Failure {
@@ -117,7 +117,7 @@ impl Failure {
     pub fn over(limit: Exceeded) -> Self {
         let Exceeded { class, rate, wait } = limit;
         Self {
-            limit: Some((class.as_str(), rate)),
+            limit: Some(Box::new((class.as_str(), rate))),
             ..Self::too_often(wait)
         }
     }
@@ -186,7 +186,7 @@ impl Failure {
         let soon = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(SOON);
         if let Some(wait) = self.retry_after.or(soon) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
-            if let Some((name, rate)) = self.limit {
+            if let Some((name, rate)) = self.limit.as_deref().copied() {
                 limit_headers(headers, name, rate, 0, wait);
             }
         }

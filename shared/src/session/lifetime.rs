@@ -35,23 +35,23 @@ impl Lifetime {
 /// Since when a session and the refresh token that continues it stand, and until when at most.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
-    pub(super) began_at: DateTime<Utc>,
-    pub(super) refreshed_at: DateTime<Utc>,
+    pub(super) began: DateTime<Utc>,
+    pub(super) refreshed: DateTime<Utc>,
     /// As was promised then.
-    pub(super) session_expires_at: DateTime<Utc>,
-    pub(super) token_expires_at: DateTime<Utc>,
+    pub(super) session_end: DateTime<Utc>,
+    pub(super) token_end: DateTime<Utc>,
 }
 
 impl Span {
     /// When the session ends in any case, by what was promised and by what the tenant asks for now.
     pub(super) fn ends_at(&self, lifetime: &Lifetime) -> DateTime<Utc> {
-        self.session_expires_at.min(lifetime.ends_at(self.began_at))
+        self.session_end.min(lifetime.ends_at(self.began))
     }
 
     /// Until when the token can be used.
     pub(super) fn usable_until(&self, lifetime: &Lifetime) -> DateTime<Utc> {
-        self.token_expires_at
-            .min(lifetime.idle_until(self.refreshed_at))
+        self.token_end
+            .min(lifetime.idle_until(self.refreshed))
             .min(self.ends_at(lifetime))
     }
 }

@@ -215,7 +215,7 @@ pub(crate) async fn find_refreshable(
         let expires_at = found.span.usable_until(&lifetime);
         (found.used_at.is_none() && expires_at > now).then_some(Refreshable {
             session: found.session,
-            issued_at: found.span.refreshed_at,
+            issued_at: found.span.refreshed,
             expires_at,
             authenticated_at: found.proof.at,
             user: found.user,

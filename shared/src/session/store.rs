@@ -263,10 +263,10 @@ pub(super) async fn set_proof(
 ) -> Result<Option<Span>, DbErr> {
     #[derive(FromQueryResult)]
     struct Row {
-        began_at: DateTime<Utc>,
-        refreshed_at: DateTime<Utc>,
-        session_expires_at: DateTime<Utc>,
-        token_expires_at: DateTime<Utc>,
+        began: DateTime<Utc>,
+        refreshed: DateTime<Utc>,
+        session_end: DateTime<Utc>,
+        token_end: DateTime<Utc>,
     }
     let row = Row::find_by_statement(raw_sql!(
         Postgres,
@@ -276,15 +276,15 @@ pub(super) async fn set_proof(
                LIMIT 1) AS token
          WHERE sessions.tenant_id = {tenant} AND sessions.id = {id} AND sessions.revoked_at IS NULL
            AND sessions.expires_at > {now}
-         RETURNING sessions.created_at AS began_at, sessions.expires_at AS session_expires_at,
-                   token.created_at AS refreshed_at, token.expires_at AS token_expires_at"
+         RETURNING sessions.created_at AS began, sessions.expires_at AS session_end,
+                   token.created_at AS refreshed, token.expires_at AS token_end"
     ))
     .one(tx)
     .await?;
     Ok(row.map(|row| Span {
-        began_at: row.began_at,
-        refreshed_at: row.refreshed_at,
-        session_expires_at: row.session_expires_at,
-        token_expires_at: row.token_expires_at,
+        began: row.began,
+        refreshed: row.refreshed,
+        session_end: row.session_end,
+        token_end: row.token_end,
     }))
 }
