@@ -4,7 +4,8 @@
 //! with each answer that comes soon, half as wide after each call that takes long. What does not answer at all is called
 //! by one at a time in the end, and after several such calls in a row not at all for a pause: the circuit is open.
 //! All endpoints of a tenant together call with half of a lane's slots at most, and hold three quarters with those that wait;
-//! all slow endpoints together, whosesoever they are, call with half of them.
+//! all slow endpoints together, whosesoever they are, call with half of them, which the tenants that have such ones share
+//! alike: none has more than half of that.
 //!
 //! Whoever finds the window full waits a moment for a call to end, as long as no more wait than are called: an endpoint
 //! that answers at once keeps its calls coming. Anyone else is told when to come back ([`super::turns`]).
@@ -29,6 +30,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Tenants and endpoints that nobody has asked for since are forgotten when that many are known.
 const KNOWN: usize = 10_000;
 const FORGET: Duration = Duration::from_mins(10);
+/// For so long after it has asked for a slow call a tenant counts among those that share them: who is told to come back does
+/// so within a second, unless very many do.
+const WANTED: Duration = Duration::from_secs(5);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -42,8 +46,51 @@ struct Shared {
 #[derive(Default)]
 struct State {
     tenants: Known<TenantId, Tenant>,
-    /// Calls to slow endpoints, of all tenants.
-    slow_calls: HashMap<Lane, usize>,
+    slow_calls: HashMap<Lane, Slow>,
+}
+
+/// Calls to slow endpoints, and whose they are.
+#[derive(Default)]
+struct Slow {
+    calls: usize,
+    of: HashMap<TenantId, OfTenant>,
+    forgot_at: Option<Instant>,
+}
+
+struct OfTenant {
+    calls: usize,
+    wanted_at: Instant,
+}
+
+impl Slow {
+    /// Takes one of so many for the tenant, if there is one and others have not more right to it.
+    fn take(&mut self, tenant: TenantId, calls: usize, now: Instant) -> bool {
+        if self.forgot_at.is_none_or(|at| now.duration_since(at) > WANTED) {
+            self.of
+                .retain(|_, of| of.calls > 0 || now.duration_since(of.wanted_at) <= WANTED);
+            self.forgot_at = Some(now);
+        }
+        let sharing = self.of.len() + usize::from(!self.of.contains_key(&tenant));
+        let share = (calls / sharing.max(2)).max(1);
+        let own = self.of.entry(tenant).or_insert(OfTenant {
+            calls: 0,
+            wanted_at: now,
+        });
+        own.wanted_at = now;
+        if self.calls >= calls || own.calls >= share {
+            return false;
+        }
+        own.calls += 1;
+        self.calls += 1;
+        true
+    }
+
+    fn put_back(&mut self, tenant: TenantId) {
+        self.calls = self.calls.saturating_sub(1);
+        if let Some(own) = self.of.get_mut(&tenant) {
+            own.calls = own.calls.saturating_sub(1);
+        }
+    }
 }
 
 /// What was asked for lately.
@@ -195,22 +242,22 @@ impl Gate {
         let mut state = self.state();
         let State { tenants, slow_calls } = &mut *state;
         tenants.forget_but(|tenant| tenant.is_busy() || tenant.was_asked_since(now, FORGET));
-        let tenant = tenants.map.entry(tenant).or_default();
-        tenant.endpoints.forget_but(|known| {
+        let of = tenants.map.entry(tenant).or_default();
+        of.endpoints.forget_but(|known| {
             known.calls + known.waiting > 0 || now.duration_since(known.asked_at) < FORGET
         });
-        let calls = tenant.calls(lane);
-        let jobs = calls + tenant.waiting.iter().filter(|place| place.lane == lane).count();
-        if let Some(slot) = tenant.take(lane, endpoint, share, slow_calls, now) {
+        let calls = of.calls(lane);
+        let jobs = calls + of.waiting.iter().filter(|place| place.lane == lane).count();
+        if let Some(slot) = of.take(lane, (tenant, endpoint), share, slow_calls, now) {
             return Asked::Go(slot);
         }
-        let known = tenant.endpoint(endpoint, now);
+        let known = of.endpoint(endpoint, now);
         if known.is_open(now) || known.waiting >= known.window || jobs >= share.jobs {
             return Asked::Back(known.turn(now));
         }
         known.waiting += 1;
         let (tell, told) = oneshot::channel();
-        tenant.waiting.push_back(Place { lane, endpoint, tell });
+        of.waiting.push_back(Place { lane, endpoint, tell });
         Asked::Wait(told)
     }
 
@@ -224,23 +271,22 @@ impl Gate {
         let now = Instant::now();
         let mut state = self.state();
         let State { tenants, slow_calls } = &mut *state;
-        let Some(tenant) = tenants.map.get_mut(&tenant) else {
+        let Some(of) = tenants.map.get_mut(&tenant) else {
             return;
         };
-        tenant.put_back(lane, endpoint, slot, slow_calls, now);
+        of.put_back(lane, (tenant, endpoint), slot, slow_calls, now);
         if let Some(ended) = ended {
-            tenant
-                .endpoint(endpoint, now)
+            of.endpoint(endpoint, now)
                 .learn(ended, self.share(Lane::Fresh).calls, now);
         }
-        tenant.call_next(|lane| self.share(lane), slow_calls, now);
+        of.call_next(tenant, |lane| self.share(lane), slow_calls, now);
     }
 
     fn call_next_of(&self, tenant: TenantId) {
         let mut state = self.state();
         let State { tenants, slow_calls } = &mut *state;
-        if let Some(tenant) = tenants.map.get_mut(&tenant) {
-            tenant.call_next(|lane| self.share(lane), slow_calls, Instant::now());
+        if let Some(of) = tenants.map.get_mut(&tenant) {
+            of.call_next(tenant, |lane| self.share(lane), slow_calls, Instant::now());
         }
     }
 
@@ -297,9 +343,9 @@ impl Tenant {
     fn take(
         &mut self,
         lane: Lane,
-        id: EndpointId,
+        (tenant, id): (TenantId, EndpointId),
         share: Share,
-        slow_calls: &mut HashMap<Lane, usize>,
+        slow_calls: &mut HashMap<Lane, Slow>,
         now: Instant,
     ) -> Option<Slot> {
         let calls = self.calls(lane);
@@ -307,12 +353,13 @@ impl Tenant {
         let slot = Slot {
             slow: known.pace >= SLOW,
         };
-        let of_slow = slow_calls.entry(lane).or_default();
-        if calls >= share.calls || !known.has_room(now) || (slot.slow && *of_slow >= share.calls) {
+        if calls >= share.calls || !known.has_room(now) {
+            return None;
+        }
+        if slot.slow && !slow_calls.entry(lane).or_default().take(tenant, share.calls, now) {
             return None;
         }
         known.calls += 1;
-        *of_slow += usize::from(slot.slow);
         self.calls.insert(lane, calls + 1);
         Some(slot)
     }
@@ -320,8 +367,9 @@ impl Tenant {
     /// Hands free slots to those who wait, the first first.
     fn call_next(
         &mut self,
+        tenant: TenantId,
         share: impl Fn(Lane) -> Share,
-        slow_calls: &mut HashMap<Lane, usize>,
+        slow_calls: &mut HashMap<Lane, Slow>,
         now: Instant,
     ) {
         let mut still = VecDeque::new();
@@ -331,13 +379,13 @@ impl Tenant {
                 self.endpoint(id, now).waits_no_more();
                 continue;
             }
-            let Some(slot) = self.take(lane, id, share(lane), slow_calls, now) else {
+            let Some(slot) = self.take(lane, (tenant, id), share(lane), slow_calls, now) else {
                 still.push_back(place);
                 continue;
             };
             self.endpoint(id, now).waits_no_more();
             if place.tell.send(slot).is_err() {
-                self.put_back(lane, id, slot, slow_calls, now);
+                self.put_back(lane, (tenant, id), slot, slow_calls, now);
             }
         }
         self.waiting = still;
@@ -346,17 +394,18 @@ impl Tenant {
     fn put_back(
         &mut self,
         lane: Lane,
-        id: EndpointId,
+        (tenant, id): (TenantId, EndpointId),
         slot: Slot,
-        slow_calls: &mut HashMap<Lane, usize>,
+        slow_calls: &mut HashMap<Lane, Slow>,
         now: Instant,
     ) {
         let calls = self.calls(lane).saturating_sub(1);
         self.calls.insert(lane, calls);
         let known = self.endpoint(id, now);
         known.calls = known.calls.saturating_sub(1);
-        let of_slow = slow_calls.entry(lane).or_default();
-        *of_slow = of_slow.saturating_sub(usize::from(slot.slow));
+        if slot.slow {
+            slow_calls.entry(lane).or_default().put_back(tenant);
+        }
     }
 
     fn calls(&self, lane: Lane) -> usize {
@@ -481,7 +530,54 @@ mod tests {
         assert_eq!(hogged.len(), 32);
         assert!(go(&gate, ids(101, 1)).is_some(), "a new one");
         drop(hogged);
-        assert_eq!(fill(&gate, ids(1, 1)).len(), FIRST_WINDOW, "they have ended");
+        assert_eq!(fill(&gate, ids(1, 1)).len(), 1, "as each of them has a right to");
+    }
+
+    #[test]
+    fn slow_endpoints_of_one_tenant_leave_those_of_another_their_share() {
+        let gate = fresh(64);
+        let slow = |tenant| (1..=100).map(move |endpoint| ids(tenant, endpoint));
+        for of in slow(1).chain(slow(2)).chain(slow(3)) {
+            for _ in 0..20 {
+                go(&gate, of).unwrap().ended(LATE, true);
+            }
+        }
+        let fill_all = |tenant| slow(tenant).flat_map(|of| fill(&gate, of)).collect::<Vec<Pass>>();
+        let mut first = fill_all(1);
+        // All three have asked a moment ago.
+        assert_eq!(first.len(), 10);
+        let second = fill_all(2);
+        assert_eq!(second.len(), 10);
+        assert_eq!(fill_all(3).len(), 10);
+        first.pop().unwrap().ended(LATE, true);
+        assert_eq!(fill_all(1).len(), 1, "its own again");
+    }
+
+    #[test]
+    fn slow_calls_of_a_tenant_come_down_to_its_share_as_others_ask() {
+        let now = Instant::now();
+        let [one, other] = [1, 2].map(|tenant| ids(tenant, 1).0);
+        let mut slow = Slow::default();
+        let taken = |slow: &mut Slow, tenant, now| {
+            std::iter::repeat_with(|| slow.take(tenant, 32, now))
+                .take_while(|taken| *taken)
+                .count()
+        };
+        assert_eq!(taken(&mut slow, one, now), 16, "half, though alone");
+        assert_eq!(taken(&mut slow, other, now), 16);
+        let third = ids(3, 1).0;
+        assert_eq!(taken(&mut slow, third, now), 0, "there is none");
+        for _ in 0..8 {
+            slow.put_back(one);
+        }
+        assert_eq!(taken(&mut slow, one, now), 2, "a third");
+        assert_eq!(taken(&mut slow, third, now), 6);
+        for _ in 0..16 {
+            slow.put_back(other);
+        }
+        // Who has no call and asks for none is forgotten.
+        let later = now + WANTED * 2;
+        assert_eq!(taken(&mut slow, one, later), 6);
     }
 
     #[test]
