@@ -9,12 +9,13 @@ use std::{
 use futures::future::BoxFuture;
 use hickory_resolver::{
     TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
-    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    config::ResolveHosts,
+    net::{DnsError, NetError},
     proto::{op::ResponseCode, rr::RData},
 };
 use latchkey_shared::{
     config,
+    resolver::resolver,
     tenant::domain::{NoAnswer, TxtRecords},
 };
 use tokio::sync::Semaphore;
@@ -91,28 +92,12 @@ fn text(data: &RData) -> Option<String> {
 }
 
 fn build(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
-    let mut builder = if servers.is_empty() {
-        TokioResolver::builder_tokio()?
-    } else {
-        let servers = servers.iter().map(|server| name_server(*server)).collect();
-        let settings = ResolverConfig::from_parts(None, Vec::new(), servers);
-        TokioResolver::builder_with_config(settings, TokioRuntimeProvider::default())
-    };
-    let options = builder.options_mut();
-    options.timeout = TIMEOUT;
-    options.attempts = 2;
-    // Whoever has just published the record asks again.
-    options.cache_size = 0;
-    options.use_hosts_file = ResolveHosts::Never;
-    options.try_tcp_on_error = true;
-    builder.build()
-}
-
-fn name_server(server: SocketAddr) -> NameServerConfig {
-    let mut settings = NameServerConfig::udp_and_tcp(server.ip());
-    for connection in &mut settings.connections {
-        let ConnectionConfig { port, .. } = connection;
-        *port = server.port();
-    }
-    settings
+    resolver(servers, |options| {
+        options.timeout = TIMEOUT;
+        options.attempts = 2;
+        // Whoever has just published the record asks again.
+        options.cache_size = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        options.try_tcp_on_error = true;
+    })
 }

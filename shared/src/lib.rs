@@ -50,6 +50,7 @@ pub mod queue;
 pub mod random;
 pub mod rbac;
 pub mod redis;
+pub mod resolver;
 pub mod retention;
 pub mod secret;
 pub mod seed;

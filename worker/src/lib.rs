@@ -56,7 +56,7 @@ pub enum WorkerError {
 /// # Errors
 /// When a part cannot be set up, or ends by itself. Neither PostgreSQL nor Redis being away makes it end.
 pub async fn run(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {
-    run_with(context, SystemLookup, shutdown).await
+    run_with(context, SystemLookup::default(), shutdown).await
 }
 
 /// As [`run`], with another way to resolve names.

@@ -42,7 +42,7 @@ async fn what_a_worker_counts_is_written_before_it_ends() {
     let world = World::new().await;
     let context = world.bed.context.clone();
     world.publish_many(3).await;
-    let worker = crate::world::Worker::start(context, latchkey_worker::SystemLookup);
+    let worker = crate::world::Worker::start(context, latchkey_worker::SystemLookup::default());
     worker.stop().await;
     assert_eq!(
         world

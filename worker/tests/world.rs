@@ -176,7 +176,7 @@ impl World {
 
     /// A worker beside this process's own context, on the same database and Redis.
     pub(crate) async fn worker(&self) -> Worker {
-        Worker::start(self.bed.another_process().await, SystemLookup)
+        Worker::start(self.bed.another_process().await, SystemLookup::default())
     }
 
     pub(crate) fn advance(&self, seconds: i64) {

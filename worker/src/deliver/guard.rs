@@ -6,14 +6,25 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
+use hickory_resolver::{TokioResolver, net::NetError};
 use ipnet::IpNet;
-use latchkey_shared::webhook::{address::is_allowed, target};
+use latchkey_shared::{
+    resolver::resolver,
+    webhook::{address::is_allowed, target},
+};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Url;
+
+/// So long one question waits for its answer; all of them have the time to connect.
+const QUESTION: Duration = Duration::from_secs(2);
+/// So many names are remembered, and for so long at most: an endpoint that moves is found again.
+const NAMES: u64 = 10_000;
+const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// How names become addresses.
 pub trait Lookup: Send + Sync + 'static {
@@ -21,16 +32,41 @@ pub trait Lookup: Send + Sync + 'static {
     fn lookup(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }
 
-/// As the operating system does it.
-pub struct SystemLookup;
+/// Asks the servers that the operating system would ask, after its file of hosts. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct SystemLookup {
+    resolver: Arc<OnceLock<TokioResolver>>,
+}
+
+impl SystemLookup {
+    fn resolver(&self) -> Result<&TokioResolver, NetError> {
+        if let Some(known) = self.resolver.get() {
+            return Ok(known);
+        }
+        let built = build(&[])?;
+        Ok(self.resolver.get_or_init(|| built))
+    }
+}
 
 impl Lookup for SystemLookup {
     fn lookup(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let lookup = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name, 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
+            let found = lookup.resolver().map_err(io::Error::other)?.lookup_ip(name).await;
+            Ok(found.map_err(io::Error::other)?.iter().collect())
         })
     }
+}
+
+fn build(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
+    resolver(servers, |options| {
+        options.timeout = QUESTION;
+        options.attempts = 2;
+        // Each endpoint may have a name of its own.
+        options.cache_size = NAMES;
+        options.positive_max_ttl = Some(REMEMBERED);
+        options.negative_max_ttl = Some(REMEMBERED);
+    })
 }
 
 /// Why there is no address to call.
@@ -157,9 +193,42 @@ mod tests {
         );
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn names_whose_servers_never_answer_hold_no_thread() {
+        let silent = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let lookup = SystemLookup::default();
+        let asks_the_silent = build(&[silent.local_addr().unwrap()]).unwrap();
+        assert!(lookup.resolver.set(asks_the_silent).is_ok());
+        let questions: Vec<_> = (0..600)
+            .map(|number| tokio::spawn(lookup.lookup(format!("endpoint{number}.example"))))
+            .collect();
+        let mut buffer = [0; 512];
+        for _ in 0..600 {
+            silent.recv(&mut buffer).await.unwrap();
+        }
+        // A pool of threads would be used up by them.
+        let held = std::fs::read_dir("/proc/self/task").unwrap().count();
+        assert!(held < 300, "{held} threads");
+        for question in questions {
+            assert!(question.await.unwrap().is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_name_of_this_machine_is_found_in_its_file() {
+        let found = SystemLookup::default()
+            .lookup("localhost".to_owned())
+            .await
+            .unwrap();
+        assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
+    }
+
     #[test]
     fn s32_a_literal_in_any_spelling_is_refused() {
-        let guard = Guard::new(&["127.0.0.0/8".parse().unwrap()], Arc::new(SystemLookup));
+        let guard = Guard::new(
+            &["127.0.0.0/8".parse().unwrap()],
+            Arc::new(SystemLookup::default()),
+        );
         for url in [
             "http://0xa9fea9fe/",
             "http://10.1/",
