@@ -3,7 +3,15 @@
 //! Each row of the table is a receiver that answers one call in its own way, and the documented outcome of that call:
 //! the delivery's state, the error class, the status, and when the next attempt is due.
 
-use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use latchkey_shared::{
@@ -355,6 +363,59 @@ async fn over_tls(acceptor: TlsAcceptor) -> SocketAddr {
         }
     });
     address
+}
+
+/// A receiver that talks without end over HTTP/2, to whoever lets it; how many bytes that were.
+async fn endless_over_http2(acceptor: &TlsAcceptor) -> (SocketAddr, Arc<AtomicUsize>) {
+    let mut config = rustls::ServerConfig::clone(acceptor.config());
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let said = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&said);
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let stream = acceptor.accept(stream).await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let said = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let head = hyper::Response::new(());
+                let mut body = respond.send_response(head, false).unwrap();
+                loop {
+                    body.reserve_capacity(16 * 1024);
+                    let Some(Ok(room)) = poll_fn(|cx| body.poll_capacity(cx)).await else {
+                        return;
+                    };
+                    if body.send_data(vec![b'a'; room].into(), false).is_err() {
+                        return;
+                    }
+                    said.fetch_add(room, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (address, said)
+}
+
+#[tokio::test]
+async fn s32_an_endless_body_over_http2_costs_little_more_than_what_is_kept() {
+    let world = World::new().await;
+    let certificates = Certificates::new();
+    let trusted = world.bed.mails.path().join("authority.pem");
+    std::fs::write(&trusted, certificates.authority.pem()).unwrap();
+    let (address, said) = endless_over_http2(&certificates.issue("127.0.0.1", 2100)).await;
+    world.endpoint(&format!("https://{address}/")).await;
+    let worker = RealProcess::worker_trusting(&world.bed, &trusted).await;
+    world.publish("order.placed", json!({})).await;
+    let delivery = world.attempted(1).await;
+    drop(worker);
+    assert_eq!(delivery.state, DeliveryState::Succeeded);
+    let [attempt] = world.attempts(delivery.id).await.try_into().unwrap();
+    assert_eq!(attempt.response_body.map(|body| body.len()), Some(16 * 1024));
+    let said = said.load(Ordering::Relaxed);
+    assert!(said <= 128 * 1024, "{said} bytes");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use latchkey_shared::{
     webhook::{retry, signature, work::Claimed, work::Observed},
 };
 use reqwest::{
-    Request, Response, StatusCode,
+    RequestBuilder, Response, StatusCode,
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Map, Value};
@@ -107,7 +107,7 @@ async fn send(
         .of(&claimed.allowed_cidrs)
         .map_err(|error| unusable(&error))?;
     let request = request(&caller, ring, claimed, traceparent, now)?;
-    caller.client.execute(request).await.map_err(failure)
+    request.send().await.map_err(failure)
 }
 
 /// Why a call was not made, for a reason on our side.
@@ -124,7 +124,7 @@ fn request(
     claimed: &Claimed,
     traceparent: Option<String>,
     now: DateTime<Utc>,
-) -> Result<Request, Failure> {
+) -> Result<RequestBuilder, Failure> {
     // A data key that is missing is the operator's to bring back; until then it is a failed attempt like others.
     let (secrets, own) = claimed.open(ring).map_err(|error| unusable(&error))?;
     let url = Url::parse(&claimed.url).map_err(|error| unusable(&error))?;
@@ -152,13 +152,8 @@ fn request(
         headers.insert(HeaderName::from_static(name), value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    caller
-        .client
-        .post(url)
-        .headers(headers)
-        .body(claimed.body().to_owned())
-        .build()
-        .map_err(failure)
+    let client = caller.client(&url);
+    Ok(client.post(url).headers(headers).body(claimed.body().clone()))
 }
 
 fn class_of(status: StatusCode) -> Option<ErrorClass> {
