@@ -5,16 +5,14 @@ use std::time::{Duration, Instant};
 
 use latchkey_shared::{
     context::Context,
-    outbox::fan_out::{self, CHUNK},
-    queue::{self, Lane},
+    outbox::fan_out,
+    queue::{self, FULL_STREAM, Lane},
 };
 use metrics::counter;
 use tokio_util::sync::CancellationToken;
 
 use crate::WorkerError;
 
-/// With so many first attempts in the stream no more than a chunk is added for each sweep.
-const FULL_STREAM: usize = 2 * CHUNK as usize;
 /// So soon a full stream is looked at again.
 const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -40,6 +38,7 @@ async fn spread(context: &Context, shutdown: &CancellationToken, last: &mut Opti
         let prefix = &context.config.redis.key_prefix;
         match queue::depth(&mut context.redis.connection(), prefix, Lane::Fresh).await {
             Ok(depth)
+                // No more than a chunk is added to a full stream for each sweep.
                 if depth.length >= FULL_STREAM && last.is_some_and(|at| at.elapsed() < sweep_interval) =>
             {
                 return ROOM_INTERVAL;

@@ -11,7 +11,7 @@ use latchkey_shared::{
     context::Context,
     error::Internal,
     mail, privacy,
-    queue::{self, Depth, Lane},
+    queue::{self, Depth, FULL_STREAM, Lane},
     retention, webhook,
 };
 use metrics::{counter, gauge};
@@ -23,12 +23,13 @@ use crate::WorkerError;
 
 /// Rows taken by one statement.
 const BATCH: u32 = 1000;
-/// Deliveries taken by one statement at most. Each walks past all that is queued, so that few large ones cost less.
-const DELIVERIES: usize = 5_000;
 /// So many chunks of what an endpoint has lost are brought back in a row: they are more work for everybody.
 const RECOVERY_ROUNDS: usize = 4;
-/// A stream of that length holds seconds of work: enough for every worker to stay busy.
-const LONG_STREAM: usize = 10_000;
+/// A stream is filled up to that length, half a second of work: what is queued after it waits for as long. Filled are
+/// those that have come down to half of it.
+const LONG_STREAM: usize = 3 * FULL_STREAM;
+/// So soon a stream that had no room for all that is due is looked at again.
+const ROOM_INTERVAL: Duration = Duration::from_millis(50);
 const RETENTION_INTERVAL: Duration = Duration::from_mins(10);
 /// What tenants did by the worker's hand is written down so often.
 const USAGE_INTERVAL: Duration = Duration::from_secs(30);
@@ -73,14 +74,25 @@ fn ticks(period: Duration) -> Interval {
 
 /// Sweeps until the shutdown. No failure ends it.
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {
-    let mut ticks = ticks(context.config.worker.sweep_interval);
-    let mut counted = Instant::now();
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        tell_overdue(&context).await;
-        sweep(&context).await;
+    let interval = context.config.worker.sweep_interval;
+    let (mut told, mut counted) = (None, Instant::now());
+    loop {
+        if told.is_none_or(|at: Instant| at.elapsed() >= interval) {
+            told = Some(Instant::now());
+            tell_overdue(&context).await;
+        }
         if counted.elapsed() > USAGE_INTERVAL {
             counted = Instant::now();
             write_usage(&context).await;
+        }
+        let pause = if sweep(&context).await {
+            ROOM_INTERVAL.min(interval)
+        } else {
+            interval
+        };
+        let paused = shutdown.run_until_cancelled(tokio::time::sleep(pause));
+        if paused.await.is_none() {
+            break;
         }
     }
     write_usage(&context).await;
@@ -107,37 +119,43 @@ async fn tell_overdue(context: &Context) {
     }
 }
 
-/// Finds what is due, each lane by itself: what keeps one from being swept keeps no other.
-async fn sweep(context: &Context) {
+/// Finds what is due, each lane by itself: what keeps one from being swept keeps no other. Whether there may be more than
+/// there was room for.
+async fn sweep(context: &Context) -> bool {
+    let mut more = false;
     for lane in [Lane::Mail, Lane::Fresh, Lane::Retry] {
         // While Redis is away rows stay as they are, and are found again within a sweep of its return.
         let Some(room) = room(context, lane).await else {
             continue;
         };
-        if let Err(error) = sweep_lane(context, lane, room).await {
-            tracing::warn!(lane = lane.as_str(), %error, "sweeping failed");
+        match sweep_lane(context, lane, room).await {
+            Ok(full) => more |= full,
+            Err(error) => tracing::warn!(lane = lane.as_str(), %error, "sweeping failed"),
         }
     }
+    more
 }
 
-async fn sweep_lane(context: &Context, lane: Lane, mut room: usize) -> Result<(), DbErr> {
+/// Fills the stream; whether it is full.
+async fn sweep_lane(context: &Context, lane: Lane, mut room: usize) -> Result<bool, DbErr> {
+    if room < LONG_STREAM / 2 {
+        return Ok(true);
+    }
     while room > 0 {
         let (limit, due) = match lane {
             Lane::Mail => (BATCH as usize, mail::work::sweep(context, BATCH).await?),
-            Lane::Fresh | Lane::Retry => {
-                let limit = room.min(DELIVERIES);
-                (
-                    limit,
-                    webhook::work::sweep(context, lane == Lane::Retry, limit).await?,
-                )
-            }
+            // One statement for all: each walks past all that is queued.
+            Lane::Fresh | Lane::Retry => (
+                room,
+                webhook::work::sweep(context, lane == Lane::Retry, room).await?,
+            ),
         };
         push(context, lane, due.iter().copied(), &mut room);
         if due.len() < limit {
-            break;
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// How many more jobs the lane's stream takes; `None` while Redis is away.

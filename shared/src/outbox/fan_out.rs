@@ -42,13 +42,16 @@ struct Written {
 pub async fn step(context: &Context) -> Result<Option<usize>, DbErr> {
     let now = context.clock.now();
     let tx = context.postgres.cross_tenant(CrossTenant::FanOut).await?;
+    // The lists, which never change, of the one that is next: they may be long, and those of all that wait are longer.
     let turn = Turn::find_by_statement(raw_sql!(
         Postgres,
-        "WITH drawn AS MATERIALIZED (SELECT tenant_id FROM fanouts GROUP BY tenant_id ORDER BY random() LIMIT 1)
-         SELECT id, tenant_id, event_type, cardinality(event_ids) AS events, cardinality(endpoint_ids) AS endpoints,
-                spread, created_at
-         FROM fanouts ORDER BY tenant_id = (SELECT tenant_id FROM drawn) DESC, touched_at
-         LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED"
+        "WITH drawn AS MATERIALIZED (SELECT tenant_id FROM fanouts GROUP BY tenant_id ORDER BY random() LIMIT 1),
+         next AS MATERIALIZED (
+             SELECT id, tenant_id, event_type, spread, created_at
+             FROM fanouts ORDER BY tenant_id = (SELECT tenant_id FROM drawn) DESC, touched_at
+             LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+         SELECT n.*, cardinality(f.event_ids) AS events, cardinality(f.endpoint_ids) AS endpoints
+         FROM next n JOIN fanouts f ON f.id = n.id"
     ))
     .one(&tx)
     .await?;

@@ -208,7 +208,12 @@ async fn write_each(
         traces.push(trace.map(|trace| trace.to_string()).unwrap_or_default());
     }
     // The job is about to be queued; until then the sweep has nothing to do with it.
-    let sweep_at = now + change.context.config.worker.queue_grace;
+    let queued = change.context.queue.admits(tenant);
+    let sweep_at = if queued {
+        now + change.context.config.worker.queue_grace
+    } else {
+        now
+    };
     let deliveries = Written::find_by_statement(raw_sql!(
         Postgres,
         "WITH wanting AS MATERIALIZED (
@@ -237,8 +242,11 @@ async fn write_each(
     ))
     .all(&change.tx)
     .await?;
-    for delivery in deliveries {
-        change.enqueue(Lane::Fresh, delivery.id);
+    if queued {
+        change.context.queue.charge(tenant, deliveries.len());
+        for delivery in deliveries {
+            change.enqueue(Lane::Fresh, delivery.id);
+        }
     }
     Ok(())
 }

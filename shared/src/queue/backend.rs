@@ -4,7 +4,10 @@
 //! demoted to a replica, leaves connections behind that fail for a long time without breaking; so
 //! after any error the next exchange opens a new one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use apalis_core::backend::custom::{BackendBuilder, CustomBackend};
 use futures::{StreamExt, stream};
@@ -41,6 +44,8 @@ pub(super) fn backend(link: Link, fetching: Option<Fetching>) -> Result<Backend,
 pub(super) struct Link {
     pub(super) lane: Lane,
     pub(super) key: String,
+    /// The stream's, when something was last pushed to it.
+    pub(super) length: Arc<AtomicUsize>,
     client: redis::Client,
     /// Shared by all exchanges that do not wait for entries.
     shared: Arc<Mutex<Option<MultiplexedConnection>>>,
@@ -51,6 +56,7 @@ impl Link {
         Self {
             lane,
             key: stream_key(&settings.prefix, lane),
+            length: Arc::default(),
             client: settings.client.clone(),
             shared: Arc::default(),
         }

@@ -23,7 +23,7 @@ pub(super) struct Entry {
     pub(super) job: Option<Job>,
 }
 
-/// The commands that append `jobs` to the stream `key`.
+/// The commands that append `jobs` to the stream `key`; the one reply is its length then.
 pub(super) fn append(key: &str, jobs: impl IntoIterator<Item = Job>) -> redis::Pipeline {
     let mut pipeline = redis::pipe();
     for Job(id) in jobs {
@@ -39,6 +39,7 @@ pub(super) fn append(key: &str, jobs: impl IntoIterator<Item = Job>) -> redis::P
             .arg(bytes)
             .ignore();
     }
+    pipeline.cmd("XLEN").arg(key);
     pipeline
 }
 

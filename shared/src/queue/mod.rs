@@ -21,6 +21,7 @@ mod depth;
 mod entry;
 mod fetch;
 mod producer;
+mod share;
 mod sink;
 mod takeover;
 mod worker;
@@ -35,6 +36,9 @@ pub use worker::{Consumer, consume, run};
 
 /// The one consumer group of every stream: all workers share the work.
 const GROUP: &str = "workers";
+
+/// A stream of that length keeps every worker busy for a while. No burst makes it much longer.
+pub const FULL_STREAM: usize = 1_000;
 
 /// How long any single exchange with Redis may take, a read that waits for entries excepted.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -3,9 +3,12 @@
 //! What must never happen: a caller that waits for Redis, or fails with it. A full channel and a
 //! failed write are counted and logged, nothing more: the sweep pushes again what was lost.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use apalis_core::backend::TaskSink;
@@ -15,8 +18,10 @@ use uuid::Uuid;
 use super::{
     Job, Lane, QueueError, Settings,
     backend::{Backend, Link, backend},
+    share::Shares,
     sink::PIPELINE,
 };
+use crate::id::TenantId;
 
 /// How many ids may wait to be written; a quarter of a second's worth.
 const CAPACITY: usize = 65_536;
@@ -33,6 +38,7 @@ pub struct Producer {
     /// Ids refused since the writing task last looked; it logs them, so that a flood of refusals
     /// is not a flood of log lines.
     refused: Arc<AtomicUsize>,
+    shares: Arc<Shares>,
 }
 
 impl Producer {
@@ -45,12 +51,17 @@ impl Producer {
     pub fn new(settings: &Settings) -> Result<Self, QueueError> {
         let (messages, receiver) = mpsc::channel(CAPACITY);
         let refused = Arc::new(AtomicUsize::new(0));
+        let shares = Arc::new(Shares::default());
         let lanes = Lane::ALL
             .into_iter()
-            .map(|lane| LaneWriter::new(settings, lane))
+            .map(|lane| LaneWriter::new(settings, lane, &shares))
             .collect::<Result<_, _>>()?;
         tokio::spawn(write(receiver, lanes, Arc::clone(&refused)));
-        Ok(Self { messages, refused })
+        Ok(Self {
+            messages,
+            refused,
+            shares,
+        })
     }
 
     /// Hands ids over to be pushed, and returns at once. Call it after the commit that made the
@@ -64,6 +75,17 @@ impl Producer {
             count_failures(lane, refused);
             self.refused.fetch_add(refused, Ordering::Relaxed);
         }
+    }
+
+    /// Whether first attempts of the tenant may be pushed now. Where they may not, the sweep pushes them when there is room.
+    #[must_use]
+    pub fn admits(&self, tenant: TenantId) -> bool {
+        self.shares.admit(tenant, Instant::now())
+    }
+
+    /// Counts what is about to be pushed as the tenant's.
+    pub fn charge(&self, tenant: TenantId, jobs: usize) {
+        self.shares.charge(tenant, jobs, Instant::now());
     }
 
     /// Waits until every id pushed before this call has been written, or lost. For shutdown.
@@ -114,14 +136,20 @@ struct LaneWriter {
     lane: Lane,
     backend: Backend,
     jobs: Vec<Job>,
+    /// Of the stream, once something is pushed.
+    length: Arc<AtomicUsize>,
+    shares: Option<Arc<Shares>>,
 }
 
 impl LaneWriter {
-    fn new(settings: &Settings, lane: Lane) -> Result<Self, QueueError> {
+    fn new(settings: &Settings, lane: Lane, shares: &Arc<Shares>) -> Result<Self, QueueError> {
+        let link = Link::new(settings, lane);
         Ok(Self {
             lane,
-            backend: backend(Link::new(settings, lane), None)?,
+            length: Arc::clone(&link.length),
+            backend: backend(link, None)?,
             jobs: Vec::new(),
+            shares: (lane == Lane::Fresh).then(|| Arc::clone(shares)),
         })
     }
 
@@ -134,6 +162,8 @@ impl LaneWriter {
         if let Err(error) = self.backend.push_bulk(jobs).await {
             tracing::warn!(lane = self.lane.as_str(), jobs = count, %error, "push failed");
             count_failures(self.lane, count);
+        } else if let Some(shares) = &self.shares {
+            shares.saw(self.length.load(Ordering::Relaxed), Instant::now());
         }
     }
 }

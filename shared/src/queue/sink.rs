@@ -6,6 +6,7 @@
 
 use std::{
     pin::Pin,
+    sync::atomic::Ordering,
     task::{Context, Poll, ready},
 };
 
@@ -44,7 +45,11 @@ impl StreamSink {
             } else {
                 let jobs = std::mem::take(&mut self.buffered);
                 let link = self.link.clone();
-                let write = async move { link.send(&entry::append(&link.key, jobs)).await };
+                let write = async move {
+                    let (length,) = link.exchange(&entry::append(&link.key, jobs)).await?;
+                    link.length.store(length, Ordering::Relaxed);
+                    Ok(())
+                };
                 self.writing = Some(write.boxed());
             }
         }
