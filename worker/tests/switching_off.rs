@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use latchkey_shared::{
+    entity::DeliveryState,
     partition,
     principal::Origin,
     webhook::{self, Endpoint, EndpointPatch},
@@ -194,6 +195,52 @@ async fn more_than_one_transaction_holds_is_cancelled_when_an_endpoint_goes_off(
         assert!(Instant::now() < deadline, "the rest waits");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn what_waited_when_an_endpoint_went_off_is_not_sent_when_it_is_on_again() {
+    const MANY: usize = 12_000;
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    let endpoint = world.endpoint(&receiver.url("/")).await.endpoint;
+    world.backlog(MANY, 0).await;
+    // As a process leaves it that ends before it has cancelled the first.
+    world
+        .execute("UPDATE webhook_endpoints SET enabled = false")
+        .await;
+    let on = EndpointPatch {
+        enabled: Some(true),
+        ..EndpointPatch::default()
+    };
+    patched(&world, &endpoint, on).await;
+    let cancelled = "SELECT count(*) FROM deliveries WHERE state = 'cancelled'";
+    assert_eq!(world.count(cancelled).await, i64::try_from(MANY).unwrap());
+    let worker = world.worker().await;
+    let wanted = world.publish("order.placed", json!({})).await;
+    assert_eq!(receiver.next().await.header("webhook-id"), wanted.to_string());
+    worker.stop().await;
+    assert!(receiver.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_call_that_fails_while_its_endpoint_goes_off_is_the_last() {
+    let world = World::new().await;
+    let slow = Receiver::slow(Duration::from_millis(500)).await;
+    let endpoint = world.endpoint(&slow.url("/")).await.endpoint;
+    slow.answer([Answer::status(500)]);
+    let worker = world.worker().await;
+    world.publish("order.placed", json!({})).await;
+    slow.next().await;
+    let off = EndpointPatch {
+        enabled: Some(false),
+        ..EndpointPatch::default()
+    };
+    patched(&world, &endpoint, off).await;
+    let delivery = world.attempted(1).await;
+    worker.stop().await;
+    assert_eq!(delivery.state, DeliveryState::Cancelled);
+    assert_eq!(delivery.next_attempt_at, None);
+    assert!(delivery.finished_at.is_some());
+    assert_eq!(world.attempts(delivery.id).await[0].status, Some(500));
 }
 
 #[tokio::test]

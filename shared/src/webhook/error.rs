@@ -58,6 +58,9 @@ pub enum WebhookError {
     /// Nothing is sent to the endpoint: it is turned off, or deleted.
     #[error("the endpoint is turned off or deleted")]
     EndpointOff,
+    /// So much waited for the endpoint when it went off that it is still being cancelled.
+    #[error("what waited for the endpoint is still being cancelled")]
+    StillCancelling,
     /// There is nothing left to send.
     #[error("the event's payload has been erased")]
     PayloadErased,

@@ -16,7 +16,7 @@ use super::{
     signature::SigningSecret,
     store,
     target::{self, UrlFault},
-    turn_off::{cancel_begun, cancel_rest, turned_off},
+    turn_off::{cancel_before, cancel_begun, cancel_last, cancel_rest, turned_off},
 };
 use crate::{
     audit,
@@ -131,7 +131,7 @@ pub async fn get_endpoint(
 /// cancelled.
 ///
 /// # Errors
-/// When a field is not valid, or the tenant has no such endpoint.
+/// When a field is not valid, or the tenant has no such endpoint; [`WebhookError::StillCancelling`].
 pub async fn update_endpoint(
     context: &Context,
     caller: &Authorized<WebhooksWrite>,
@@ -159,10 +159,16 @@ pub async fn update_endpoint(
         Some(url) => Some(checked_url(context, tenant, &url).await?),
         None => None,
     };
+    if enabled == Some(true) {
+        cancel_before(context, tenant, id).await?;
+    }
     let mut change = context.change(tenant, caller.actor(), origin).await?;
     let before = store::endpoint_for_update(tenant, &change.tx, id)
         .await?
         .ok_or(WebhookError::NotFound)?;
+    if enabled == Some(true) && !before.enabled && !cancel_last(&change, id).await? {
+        return Err(WebhookError::StillCancelling);
+    }
     let mut row = before.clone().into_active_model();
     row.url
         .set_if_not_equals(url.unwrap_or_else(|| before.url.clone()));

@@ -1,5 +1,7 @@
 //! Turning endpoints off, and what becomes of what waits for them.
 
+use std::time::{Duration, Instant};
+
 use sea_orm::DbErr;
 use serde_json::json;
 use tracing::Instrument;
@@ -13,6 +15,9 @@ use crate::{
     id::{DeliveryId, EndpointId, TenantId},
     outbox::{self, event},
 };
+
+/// Whoever turns an endpoint on waits so long for what is cancelled.
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Turns an endpoint off because of how it answers; whether it was on.
 ///
@@ -80,6 +85,29 @@ pub(crate) fn cancel_rest(context: &Context, tenant: TenantId, id: EndpointId) {
         }
     };
     tokio::spawn(rest.in_current_span());
+}
+
+/// Cancels what still waits for an endpoint that is to be turned on again: it was said to be cancelled when it went off. Most
+/// is, for some seconds at most, in transactions of its own, so that the last need not do much.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn cancel_before(context: &Context, tenant: TenantId, id: EndpointId) -> Result<(), DbErr> {
+    let (began, mut after) = (Instant::now(), DeliveryId(Uuid::nil()));
+    while began.elapsed() < LONGEST {
+        match cancel_more(context, tenant, id, after).await? {
+            Some(last) => after = last,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// As [`cancel_before`], in the very transaction that turns it on; whether nothing is left.
+pub(super) async fn cancel_last(change: &Change<'_>, id: EndpointId) -> Result<bool, DbErr> {
+    let (tenant, tx, now) = (change.tenant, &change.tx, change.now);
+    let last = store::cancel_pending(tenant, tx, id, DeliveryId(Uuid::nil()), now).await?;
+    Ok(last.is_none() || store::count_pending(tenant, tx, id, now).await? == 0)
 }
 
 async fn cancel_more(

@@ -201,7 +201,7 @@ impl Example for RecoverRequest {
 #[derive(Object)]
 #[oai(rename = "RecoveredWebhookEndpoint")]
 struct RecoveredView {
-    /// How many deliveries.
+    /// How many deliveries; 100,000 where there are more.
     count: u64,
 }
 

@@ -24,6 +24,10 @@ impl From<WebhookError> for Failure {
                 ProblemCode::EndpointDisabled,
                 "Nothing is sent to the endpoint: it is turned off, or deleted.",
             ),
+            WebhookError::StillCancelling => Self::new(
+                ProblemCode::EndpointDisabled,
+                "What waited for the endpoint when it was turned off is still being cancelled. Try again in a moment.",
+            ),
             WebhookError::PayloadErased => Self::new(
                 ProblemCode::PayloadErased,
                 "There is nothing left to send: the tenant's retention, or somebody's deletion, has erased it.",

@@ -97,7 +97,8 @@ impl WebhooksApi {
 
     /// Change an endpoint
     ///
-    /// What is absent stays, null clears. Turning it off cancels what is pending. Takes `webhooks:write`.
+    /// What is absent stays, null clears. Turning it off cancels what is pending; while very much of that is still being
+    /// cancelled, it cannot be turned on again. Takes `webhooks:write`.
     #[oai(
         path = "/endpoints/:id",
         method = "patch",
@@ -111,7 +112,7 @@ impl WebhooksApi {
         /// The endpoint
         id: Path<Uuid>,
         body: Json<UpdateWebhookEndpointRequest>,
-    ) -> ApiResult<Reply<EndpointView>, (Permitted, Input, NotFound)> {
+    ) -> ApiResult<Reply<EndpointView>, (Permitted, Input, NotFound, Conflict)> {
         let patch = body.0.into();
         Ok(Reply(
             webhook::update_endpoint(&auth.context, &caller, &origin, EndpointId(id.0), patch)

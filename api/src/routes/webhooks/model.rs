@@ -249,7 +249,7 @@ impl From<CreatedEndpoint> for CreatedEndpointView {
 #[derive(Object)]
 #[oai(rename = "PublishEventRequest", deny_unknown_fields, example)]
 pub(super) struct PublishRequest {
-    /// Words of lower-case letters, digits and underscores with dots between them; not a built-in type.
+    /// Words of lower-case letters, digits, underscores and hyphens with dots between them; not a built-in type.
     #[oai(rename = "type", validator(min_length = 1, max_length = 128))]
     pub(super) event_type: String,
     /// Up to 256 KiB of JSON.
