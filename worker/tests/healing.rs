@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use latchkey_shared::{
     entity::{DeliveryState, ErrorClass},
-    queue::{self, Lane},
+    queue::{self, FULL_STREAM, Lane},
     retention,
     webhook::work::{self, Finished, Next, Observed},
 };
 use latchkey_testing::Receiver;
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::{prove_retention::owner, world::World};
 
 #[tokio::test]
 async fn s30_a_queue_that_was_lost_is_filled_again() {
@@ -73,6 +74,7 @@ async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_no
 
     // The first worker was not dead after all, only slow: what it saw is kept and changes nothing.
     let late = Finished {
+        attempt: world.context().uuid(world.context().clock.now()),
         id,
         tenant_id: dead.tenant_id,
         generation: dead.generation,
@@ -90,7 +92,11 @@ async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_no
             response_body: None,
         },
     };
-    work::record(world.context(), &[late]).await.unwrap();
+    for _ in 0..2 {
+        work::record(world.context(), std::slice::from_ref(&late))
+            .await
+            .unwrap();
+    }
     assert_eq!(world.attempted(1).await, delivery);
     assert_eq!(world.attempts(id).await.len(), 2);
     worker.stop().await;
@@ -111,6 +117,85 @@ async fn s30_a_claim_is_one_workers() {
     let claimed = futures::future::join_all(claims).await;
     let total: usize = claimed.into_iter().map(|claimed| claimed.unwrap().len()).sum();
     assert_eq!(total, 20);
+}
+
+#[tokio::test]
+async fn s30_a_call_that_could_not_be_recorded_at_once_is_not_made_again() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    let owner = owner(&world).await;
+    let worker = world.worker().await;
+    owner
+        .execute_unprepared("ALTER TABLE attempts RENAME TO attempts_away")
+        .await
+        .unwrap();
+    world.publish("order.placed", json!({})).await;
+    receiver.next().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    owner
+        .execute_unprepared("ALTER TABLE attempts_away RENAME TO attempts")
+        .await
+        .unwrap();
+    // The clock of the test stands still: no lease ends.
+    let delivery = world.attempted(1).await;
+    worker.stop().await;
+    assert_eq!(delivery.state, DeliveryState::Succeeded);
+    assert_eq!(world.attempts(delivery.id).await.len(), 1);
+    assert!(receiver.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn deliveries_of_an_event_that_are_claimed_together_share_its_bytes() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        world.endpoint("http://127.0.0.1:9/").await;
+    }
+    world
+        .publish("order.placed", json!({ "text": "a".repeat(1_000) }))
+        .await;
+    world.publish("order.placed", json!({ "text": "b" })).await;
+    let ids = world
+        .deliveries()
+        .await
+        .iter()
+        .map(|delivery| delivery.id.0)
+        .collect();
+    let claimed = work::claim(world.context(), ids, Duration::from_mins(1))
+        .await
+        .unwrap();
+    let bytes: std::collections::BTreeSet<_> = claimed.iter().map(|one| one.body().as_ptr()).collect();
+    assert_eq!((claimed.len(), bytes.len()), (6, 2));
+}
+
+#[tokio::test]
+async fn the_burst_of_one_tenant_is_not_queued_before_everybody_elses_work() {
+    let mut world = World::new().await;
+    for _ in 0..100 {
+        world.endpoint("http://127.0.0.1:9/").await;
+    }
+    let length = async |world: &World| {
+        let context = world.context();
+        context.queue.flush().await;
+        let prefix = &context.config.redis.key_prefix;
+        let depth = queue::depth(&mut context.redis.connection(), prefix, Lane::Fresh).await;
+        depth.unwrap().length
+    };
+    for number in 0..30 {
+        world.publish("order.placed", json!({ "number": number })).await;
+        length(&world).await;
+    }
+    let queued = length(&world).await;
+    assert!(
+        (FULL_STREAM..2 * FULL_STREAM).contains(&queued),
+        "{queued} of 3000"
+    );
+    world.turn_to("globex").await;
+    world.endpoint("http://127.0.0.1:9/").await;
+    world.publish("order.placed", json!({})).await;
+    assert_eq!(length(&world).await, queued + 1, "another's is");
+    // The sweep has nothing to wait for.
+    let waiting = work::sweep(world.context(), false, 10_000).await.unwrap();
+    assert_eq!(waiting.len(), 3_000 - queued);
 }
 
 #[tokio::test]

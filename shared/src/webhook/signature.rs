@@ -93,8 +93,8 @@ impl SigningSecret {
 /// The value of `webhook-signature`: a `v1` signature of each secret, in their order, and after them, if they are wanted, the
 /// `v1a` signatures. `timestamp` is in Unix seconds, as `webhook-timestamp` says it.
 #[must_use]
-pub fn sign(secrets: &[SigningSecret], asymmetric: bool, id: &str, timestamp: i64, body: &str) -> String {
-    let signed = format!("{id}.{timestamp}.{body}").into_bytes();
+pub fn sign(secrets: &[SigningSecret], asymmetric: bool, id: &str, timestamp: i64, body: &[u8]) -> String {
+    let signed = [format!("{id}.{timestamp}.").as_bytes(), body].concat();
     let mut signatures: Vec<String> = secrets.iter().map(|secret| secret.sign(&signed)).collect();
     if asymmetric {
         signatures.extend(
@@ -118,7 +118,7 @@ mod tests {
         let secret = SigningSecret::from_bytes(Secret::new(key));
         let (id, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", r#"{"test": 2432232314}"#);
         assert_eq!(
-            sign(&[secret], true, id, 1_614_265_330, body),
+            sign(&[secret], true, id, 1_614_265_330, body.as_bytes()),
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
     }

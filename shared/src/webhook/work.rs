@@ -13,8 +13,9 @@
 //!
 //! Rows are locked in the order of their ids, here and in `store`, so that two batches never wait for each other in a circle.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
 use serde::Serialize;
@@ -59,8 +60,9 @@ pub struct Claimed {
     pub lease_until: DateTime<Utc>,
     /// The event.
     pub event_id: EventId,
-    /// The very text to sign and send, and then the trace that its event was caused in, or nothing.
-    sent: Vec<String>,
+    /// Of the event, and one for all its deliveries that are claimed together.
+    #[sea_orm(skip)]
+    sent: Arc<Sent>,
     /// The endpoint.
     pub endpoint_id: EndpointId,
     /// Where it is.
@@ -81,17 +83,24 @@ pub struct Claimed {
     sealed_headers: Vec<u8>,
 }
 
+/// What an event is to its endpoints.
+#[derive(Default)]
+struct Sent {
+    body: Bytes,
+    traceparent: Option<String>,
+}
+
 impl Claimed {
-    /// The very text to sign and send.
+    /// The very bytes to sign and send.
     #[must_use]
-    pub fn body(&self) -> &str {
-        self.sent.first().map_or("", String::as_str)
+    pub fn body(&self) -> &Bytes {
+        &self.sent.body
     }
 
     /// The trace that its event was caused in.
     #[must_use]
     pub fn trace(&self) -> Option<TraceContext> {
-        TraceContext::parse(self.sent.get(1)?)
+        TraceContext::parse(self.sent.traceparent.as_deref()?)
     }
 
     /// How often the endpoint is called at most.
@@ -130,7 +139,7 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
     let (lease_until, soon) = (now + lease, now + CLOCK_SKEW);
     let (first, last) = id::span(&ids);
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
-    let claimed = Claimed::find_by_statement(raw_sql!(
+    let mut claimed = Claimed::find_by_statement(raw_sql!(
         Postgres,
         "WITH due AS (
              SELECT id FROM deliveries
@@ -149,11 +158,7 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
          WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id BETWEEN {first} AND {last}
            AND p.tenant_id = d.tenant_id AND p.id = d.endpoint_id
          RETURNING d.id, d.tenant_id, d.generation, d.attempts, d.earlier_attempts, d.created_at,
-                   d.sweep_at AS lease_until, d.event_id,
-                   coalesce((
-                       SELECT ARRAY[e.body, coalesce(e.traceparent, '')] FROM events e
-                       WHERE e.id = d.event_id AND e.tenant_id = d.tenant_id AND e.id BETWEEN {first} AND {last}), ARRAY[]::text[]) AS sent,
-                   d.endpoint_id, p.url, t.webhook_cidrs AS allowed_cidrs, p.failing_since, p.updated_at, p.public_key IS NOT NULL AS asymmetric, p.enabled, p.rate_limit, p.rate_window_seconds,
+                   d.sweep_at AS lease_until, d.event_id, d.endpoint_id, p.url, t.webhook_cidrs AS allowed_cidrs, p.failing_since, p.updated_at, p.public_key IS NOT NULL AS asymmetric, p.enabled, p.rate_limit, p.rate_window_seconds,
                    p.sealed_secret, p.sealed_headers, ARRAY(
                        SELECT f.sealed_secret FROM webhook_former_secrets f
                        WHERE f.tenant_id = p.tenant_id AND f.endpoint_id = p.id AND f.ends_at > {now}
@@ -161,10 +166,45 @@ pub async fn claim(context: &Context, ids: Vec<Uuid>, lease: Duration) -> Result
     ))
     .all(&tx)
     .await?;
+    claimed.retain(|one| one.enabled);
+    let events = sent(&tx, &claimed).await?;
     tx.commit().await?;
     // An event goes with its deliveries, never before them; should one be missing all the same, nothing is sent.
-    let whole = |claimed: &Claimed| claimed.enabled && !claimed.body().is_empty();
-    Ok(claimed.into_iter().filter(whole).collect())
+    claimed.retain_mut(|one| {
+        let sent = events.get(&(one.tenant_id, one.event_id));
+        one.sent = sent.cloned().unwrap_or_default();
+        !one.body().is_empty()
+    });
+    Ok(claimed)
+}
+
+/// What the deliveries bring, each event read once: one that goes to very many endpoints may be large.
+async fn sent(tx: &Tx, claimed: &[Claimed]) -> Result<HashMap<(TenantId, EventId), Arc<Sent>>, DbErr> {
+    #[derive(FromQueryResult)]
+    struct Event {
+        tenant_id: TenantId,
+        id: EventId,
+        body: String,
+        traceparent: Option<String>,
+    }
+    let mut ids: Vec<Uuid> = claimed.iter().map(|one| one.event_id.0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let (first, last) = id::span(&ids);
+    let events = Event::find_by_statement(raw_sql!(
+        Postgres,
+        "SELECT tenant_id, id, body, traceparent FROM events WHERE id = ANY({ids}) AND id BETWEEN {first} AND {last}"
+    ))
+    .all(tx)
+    .await?;
+    let sent = events.into_iter().map(|event| {
+        let sent = Sent {
+            body: event.body.into(),
+            traceparent: event.traceparent,
+        };
+        ((event.tenant_id, event.id), Arc::new(sent))
+    });
+    Ok(sent.collect())
 }
 
 /// What a delivery becomes after a call.
@@ -221,6 +261,8 @@ pub struct Observed {
 /// A call that has ended.
 #[derive(Clone, Debug)]
 pub struct Finished {
+    /// The attempt: recorded twice, it is the same one.
+    pub attempt: Uuid,
     /// The delivery.
     pub id: DeliveryId,
     /// Whose it is.
@@ -238,16 +280,17 @@ pub struct Finished {
 /// Writes down calls that have ended, and what their deliveries become: one statement, whose text is the same for any
 /// number of them.
 ///
-/// The outcome of a claim that was lost meanwhile is kept as an attempt and changes nothing else. A tenant that was
+/// The outcome of a claim that was lost meanwhile is kept as an attempt and changes nothing else. What would be tried again
+/// is cancelled where the endpoint was turned off during the call. A tenant that was
 /// deleted meanwhile has taken its deliveries along; there is nothing left to say of them.
 ///
 /// # Errors
-/// When the database does not answer; then nothing is written, and the deliveries are called again once their
-/// leases have ended.
+/// When the database does not answer. Unless this is asked for again, the deliveries are called again once their leases have
+/// ended.
 pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Internal> {
     let now = context.clock.now();
     let ids: Vec<Uuid> = finished.iter().map(|call| call.id.0).collect();
-    let calls: Vec<Call<'_>> = finished.iter().map(|call| Call::of(context, call)).collect();
+    let calls: Vec<Call<'_>> = finished.iter().map(Call::of).collect();
     let (calls, (first, last)) = (serde_json::to_string(&calls)?, id::span(&ids));
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
     tx.execute_raw(raw_sql!(
@@ -262,20 +305,25 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Inte
              ORDER BY id FOR NO KEY UPDATE),
          moved AS (
              UPDATE deliveries d SET
-                 state = c.state,
+                 state = CASE WHEN c.off THEN 'cancelled' ELSE c.state END,
                  attempts = d.attempts + 1,
-                 next_attempt_at = c.next_at,
+                 next_attempt_at = CASE WHEN NOT c.off THEN c.next_at END,
                  sweep_at = coalesce(c.next_at, {now}),
                  lease_until = NULL,
-                 finished_at = CASE WHEN c.next_at IS NULL THEN {now} END
-             FROM calls c
+                 finished_at = CASE WHEN c.off OR c.next_at IS NULL THEN {now} END
+             FROM (
+                 SELECT calls.*, next_at IS NOT NULL AND NOT EXISTS (
+                     SELECT FROM webhook_endpoints p
+                     WHERE p.tenant_id = calls.tenant_id AND p.id = held.endpoint_id AND p.enabled) AS off
+                 FROM calls JOIN held ON held.id = calls.delivery_id) c
              WHERE d.id = ANY(ARRAY(SELECT id FROM held)) AND d.id BETWEEN {first} AND {last} AND d.id = c.delivery_id
                AND d.generation = c.generation AND d.state || '' = 'pending')
          INSERT INTO attempts (id, tenant_id, delivery_id, endpoint_id, number, started_at, duration_ms, outcome, status,
                                error_class, error_detail, address, traceparent, response_headers, response_body)
          SELECT c.id, c.tenant_id, c.delivery_id, held.endpoint_id, c.number, c.started_at, c.duration_ms, c.outcome, c.status,
                 c.error_class, c.error_detail, c.address, c.traceparent, c.response_headers, c.response_body
-         FROM calls c JOIN held ON held.id = c.delivery_id"
+         FROM calls c JOIN held ON held.id = c.delivery_id
+         ON CONFLICT DO NOTHING"
     ))
     .await?;
     tx.commit().await?;
@@ -305,8 +353,9 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn of(context: &Context, call: &'a Finished) -> Self {
+    fn of(call: &'a Finished) -> Self {
         let Finished {
+            attempt,
             id,
             tenant_id,
             generation,
@@ -326,7 +375,7 @@ impl<'a> Call<'a> {
             response_body,
         } = observed;
         Self {
-            id: context.uuid(*started_at),
+            id: *attempt,
             delivery_id: id.0,
             tenant_id: tenant_id.0,
             generation: *generation,

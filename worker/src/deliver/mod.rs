@@ -45,6 +45,13 @@ const BATCH: usize = 256;
 /// slower, each being half as large.
 const PARALLELISM: usize = 1;
 
+/// After so long each the record of calls is tried again. A lease outlasts the call by more ([`crate::lease_for`]).
+const RECORDED_AGAIN: [Duration; 3] = [
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
 /// A call begins only while its lease outlasts it by as much: machines' clocks differ.
 const LEASE_TO_SPARE: Duration = Duration::from_secs(2);
 
@@ -197,6 +204,7 @@ impl Deliverer {
             _ => again().map_or(Next::Failed, Next::Again),
         };
         Finished {
+            attempt: self.context.uuid(called.observed.started_at),
             id: claimed.id,
             tenant_id: claimed.tenant_id,
             generation: claimed.generation,
@@ -235,12 +243,21 @@ async fn claim(context: Context, ids: Vec<Uuid>, lease: Duration) -> Vec<Option<
     }
 }
 
+/// Tries more than once, as their leases leave time: what is not recorded is called again.
 async fn record(context: Context, calls: Vec<Finished>) -> Vec<bool> {
-    let recorded = work::record(&context, &calls).await;
-    if let Err(error) = &recorded {
-        tracing::warn!(calls = calls.len(), %error, "calls were not recorded; they are made again when their leases end");
-    }
-    vec![recorded.is_ok(); calls.len()]
+    let mut pauses = RECORDED_AGAIN.into_iter();
+    let recorded = loop {
+        let Err(error) = work::record(&context, &calls).await else {
+            break true;
+        };
+        let Some(pause) = pauses.next() else {
+            tracing::warn!(calls = calls.len(), %error, "calls were not recorded; they are made again when their leases end");
+            break false;
+        };
+        tracing::warn!(calls = calls.len(), %error, "calls were not recorded; this is tried again");
+        tokio::time::sleep(pause).await;
+    };
+    vec![recorded; calls.len()]
 }
 
 async fn give_back(context: Context, back: Vec<GivenBack>) -> Vec<()> {
