@@ -287,12 +287,15 @@ async fn what_is_not_valid_is_named() {
         let error = publish(context, tenant, name).await.unwrap_err();
         assert!(matches!(error, WebhookError::InvalidEventType { .. }), "{name:?}");
     }
-    let large = Map::from_iter([("text".to_owned(), Value::String("x".repeat(webhook::MAX_PAYLOAD)))]);
-    let origin = Origin::default();
-    let error = Publisher::new(context)
-        .publish(&proof(context, tenant), &origin, "a.b", &large)
-        .await
-        .unwrap_err();
+    let publish_large = async |beyond: usize| {
+        let text = "x".repeat(webhook::MAX_PAYLOAD + beyond - r#"{"text":""}"#.len());
+        let payload = Map::from_iter([("text".to_owned(), Value::String(text))]);
+        Publisher::new(context)
+            .publish(&proof(context, tenant), &Origin::default(), "a.b", &payload)
+            .await
+    };
+    assert!(publish_large(0).await.is_ok());
+    let error = publish_large(1).await.unwrap_err();
     assert!(matches!(error, WebhookError::PayloadTooLarge(_)));
     let filter = DeliveryFilter {
         event_type: Some("\0".to_owned()),

@@ -173,6 +173,29 @@ async fn each_answer_has_its_outcome() {
     answers(&world, "is gone", Answer::status(410), gone).await;
 }
 
+#[tokio::test]
+async fn of_an_answer_so_much_is_kept_and_no_more() {
+    let (world, receiver) = (World::new().await, Receiver::start().await);
+    world.endpoint(&receiver.url("/")).await;
+    let mut headers = vec![("x-long", "v".repeat(2_000))];
+    headers.extend((0..60).map(|number| ("x-many", number.to_string())));
+    let body = [b"a\0b".as_slice(), &[b'c'; 20_000]].concat();
+    receiver.answer([Answer::Status(200, headers, body)]);
+    let worker = world.worker().await;
+    world.publish("order.placed", json!({})).await;
+    let delivery = world.attempted(1).await;
+    worker.stop().await;
+    let [attempt] = world.attempts(delivery.id).await.try_into().unwrap();
+    let kept = &attempt.response_headers;
+    assert_eq!(kept["x-long"].as_str().map(str::len), Some(1024));
+    let many = kept["x-many"].as_str().unwrap().split(", ").count();
+    // The server's own headers are among the fifty.
+    assert!((40..50).contains(&many), "{many}");
+    let body = attempt.response_body.unwrap();
+    assert!(body.starts_with("a\u{fffd}bccc"));
+    assert_eq!(body.chars().count(), 16 * 1024);
+}
+
 /// What `Retry-After` says.
 enum Wish {
     Text(&'static str),

@@ -109,7 +109,8 @@ pub(super) struct UpdateWebhookEndpointRequest {
     asymmetric_signature: Kept<bool>,
 }
 
-/// How often an endpoint is called at most.
+/// How often an endpoint is called: after a pause as many calls at once as `limit` says, and then that many in each window
+/// (GCRA).
 #[derive(Clone, Copy, Object)]
 #[oai(rename = "WebhookRateLimit", deny_unknown_fields)]
 struct RateLimitView {
