@@ -9,7 +9,10 @@ use latchkey_shared::{
     principal::Principal,
     secret::Secret,
 };
-use poem::{FromRequest, Request, RequestBody, Result, http::header};
+use poem::{
+    FromRequest, Request, RequestBody, Result,
+    http::{StatusCode, header},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
@@ -102,6 +105,11 @@ impl Someone {
     }
 }
 
+/// The request was carried out before: whoever is admitted to it now is told what came of it then, and nothing is done.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request was carried out before")]
+pub(crate) struct CarriedOut;
+
 /// What an operation asks of them.
 trait Admit: Sized {
     const SCHEMES: &'static [&'static str] = &[SCHEME];
@@ -187,6 +195,9 @@ pub(super) fn auth(request: &Request) -> Result<&Auth, Failure> {
 async fn admit<A: Admit>(request: &Request, body: &mut RequestBody) -> Result<A> {
     let auth = auth(request)?;
     let admitted = A::admit(auth, someone(request, auth).await?)?;
+    if let Some(done) = request.data::<CarriedOut>() {
+        return Err(poem::Error::new(*done, StatusCode::CONFLICT));
+    }
     if json::arrives_promptly(request, body).await? {
         return Ok(admitted);
     }

@@ -19,7 +19,7 @@ pub use self::{
     tenant::{InTenant, Named},
 };
 pub(crate) use self::{
-    bearer::{identify, identify_again},
+    bearer::{CarriedOut, identify, identify_again},
     json::{PROMPTLY, in_time},
     kept::{Kept, NEVER_NULL},
     limit::{LimitNote, Note},

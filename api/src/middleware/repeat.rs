@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use super::template::Template;
 use crate::{
-    extract::{self, ClientOrigin, PROMPTLY},
+    extract::{self, CarriedOut, ClientOrigin, PROMPTLY},
     problem::{Failure, FieldError, ProblemCode},
     spec::IDEMPOTENCY_KEY,
 };
@@ -89,7 +89,14 @@ pub async fn repeat<E: Endpoint + 'static>(endpoint: Arc<E>, mut request: Reques
         .map_err(Failure::from)?;
     let claim = match begun {
         Begun::New(claim) => claim,
-        Begun::Again(reply) => return Ok(replay(reply)),
+        Begun::Again(reply) => {
+            // It is told to who may still do this: by the operation's own measure, which ends there.
+            request.set_data(CarriedOut);
+            return match call(&*endpoint, request).await {
+                Err(ended) if ended.is::<CarriedOut>() => Ok(replay(reply)),
+                refused => refused,
+            };
+        }
         Begun::Running => return Err(refused(ProblemCode::IdempotencyInProgress)),
         Begun::Different => return Err(refused(ProblemCode::IdempotencyMismatch)),
         Begun::Lost => return Err(refused(ProblemCode::IdempotencyLost)),
