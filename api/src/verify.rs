@@ -72,18 +72,17 @@ impl Known {
     pub fn read(text: &str) -> Result<Self, VerifyError> {
         let (mut known, mut whole) = (BTreeMap::new(), false);
         for (number, line) in text.lines().enumerate() {
-            whole = line.contains(SUMMARY);
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let tenant = words.first().and_then(|word| word.parse::<Uuid>().ok());
+            // The line of a tenant may say the same words.
+            whole = tenant.is_none() && line.contains(SUMMARY);
             if whole {
                 continue;
             }
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
-            let tenant = words.first().and_then(|word| word.parse::<Uuid>().ok());
-            let (length, head) = (value("length=").and_then(|n| n.parse().ok()), value("head="));
-            let (Some(tenant), Some(length), Some(head)) = (tenant, length, head) else {
+            let Some((tenant, seen)) = tenant.zip(end(&words)) else {
                 return Err(VerifyError::Against(number + 1));
             };
-            known.insert(tenant, (length, head.to_owned()));
+            known.insert(tenant, seen);
         }
         if whole {
             Ok(Self(known))
@@ -91,6 +90,16 @@ impl Known {
             Err(VerifyError::Broken)
         }
     }
+}
+
+/// The end of a chain, which a line says last: what stands before it names what is in the database, and may look like it.
+fn end(words: &[&str]) -> Option<(i64, String)> {
+    let [.., length, head, waiting] = words else {
+        return None;
+    };
+    waiting.strip_prefix("waiting=")?;
+    let length = length.strip_prefix("length=")?.parse().ok()?;
+    Some((length, head.strip_prefix("head=")?.to_owned()))
 }
 
 /// Verifies the trail of one tenant, or of all, and writes a line for each.
@@ -123,7 +132,7 @@ pub async fn verify(
             })
             .await?;
         let report = not_shorter(report, before.as_ref());
-        worst = worst.max(write_line(out, &report)?);
+        worst = worst.max(write_line(out, &report, before.as_ref())?);
         tenants += 1;
         rows += report.length;
         next = match only {
@@ -169,7 +178,13 @@ fn not_shorter(mut report: Report, before: Option<&(i64, String)>) -> Report {
     report
 }
 
-fn write_line(out: &mut impl Write, report: &Report) -> Result<Outcome, std::io::Error> {
+/// The end of the chain that is told is the furthest one that was ever good: whoever compares with this line is told of
+/// a chain that was set back until it is the one it was.
+fn write_line(
+    out: &mut impl Write,
+    report: &Report,
+    before: Option<&(i64, String)>,
+) -> Result<Outcome, std::io::Error> {
     let Report {
         tenant,
         length,
@@ -182,10 +197,13 @@ fn write_line(out: &mut impl Write, report: &Report) -> Result<Outcome, std::io:
         Verdict::Tampered(fault) => (Outcome::Tampered, format!("TAMPERED: {fault};")),
         Verdict::Unchecked(reason) => (Outcome::Unchecked, format!("UNCHECKED: {reason};")),
     };
+    let (length, head) = match before {
+        Some((then, head)) if outcome == Outcome::Tampered && then >= length => (then, head.clone()),
+        _ => (length, hex(hash)),
+    };
     writeln!(
         out,
-        "{tenant} {word} length={length} head={} waiting={waiting}",
-        hex(hash)
+        "{tenant} {word} length={length} head={head} waiting={waiting}"
     )?;
     Ok(outcome)
 }

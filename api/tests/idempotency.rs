@@ -250,3 +250,30 @@ async fn who_hangs_up_amid_a_request_is_answered_when_they_ask_again() {
     let made = "SELECT count(*) FROM users WHERE email = 'ada@example.com'";
     assert_eq!(api.scalar(made).await, 1);
 }
+
+#[tokio::test]
+async fn s21_an_earlier_answer_is_not_told_to_who_may_do_it_no_more() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let owner = owner(&api).await;
+    api.user("acme", "ada@acme.test").await;
+    let ada = api.login("acme", "ada@acme.test").await;
+    let (id, token) = (text(&ada["user"], "id"), text(&ada, "access_token"));
+    let role = json!({ "name": "hooks", "permissions": ["webhooks:write"] });
+    let role = text(&api.post_as(&owner, "/v1/roles", role).await.expect(201), "id");
+    let of_ada = format!("/v1/users/{id}/roles");
+    let held = json!({ "role_id": role });
+    api.post_as(&owner, &of_ada, held.clone()).await.expect(204);
+    send(&api, &token, "a", ENDPOINTS, endpoint("one"))
+        .await
+        .expect(201);
+    let take = api.request(Method::DELETE, &format!("{of_ada}/{role}"));
+    Api::send(take.bearer_auth(&owner)).await.expect(204);
+    let refused = send(&api, &token, "a", ENDPOINTS, endpoint("one")).await;
+    assert!(!refused.headers.contains_key("idempotent-replayed"));
+    refused.refused(403, "forbidden");
+    api.post_as(&owner, &of_ada, held).await.expect(204);
+    let again = send(&api, &token, "a", ENDPOINTS, endpoint("one")).await;
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!(api.scalar("SELECT count(*) FROM webhook_endpoints").await, 1);
+}

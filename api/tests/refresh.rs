@@ -177,3 +177,36 @@ async fn s20_a_disabled_user_refreshes_and_signs_in_no_more() {
         .await
         .refused(401, "invalid_credentials");
 }
+
+#[tokio::test]
+async fn s19_a_repeated_refresh_gives_no_more_than_the_session_has_left() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    api.tenant(&admin, "acme").await;
+    api.user("acme", "ada@acme.test").await;
+    let parent = text(&api.login("acme", "ada@acme.test").await, "refresh_token");
+    bed.clock.advance(TimeDelta::seconds(300));
+    let first = api.refresh(&parent).await.expect(200);
+    bed.clock.advance(TimeDelta::seconds(5));
+    let again = api.refresh(&parent).await.expect(200);
+    let left = |answer: &serde_json::Value| answer["refresh_expires_in"].as_i64().unwrap();
+    // Of whole seconds.
+    assert!((5..=6).contains(&(left(&first) - left(&again))), "{again}");
+    let owner = text(&api.login("acme", "owner@acme.test").await, "access_token");
+    let last = async |seconds: u32| {
+        let body = json!({ "sessions": { "absolute_seconds": seconds } });
+        let patch = api.request(reqwest::Method::PATCH, "/v1/tenant/settings");
+        let patch = patch.bearer_auth(&owner).header("if-match", "*");
+        Api::send(patch.json(&body)).await
+    };
+    last(310).await.expect(200);
+    let again = api.refresh(&parent).await.expect(200);
+    assert!(left(&again) <= 5, "{again}");
+    // The session has lasted for longer than the tenant lets one last by now.
+    last(60).await.expect(200);
+    api.refresh(&parent).await.refused(401, "invalid_refresh_token");
+    api.refresh(&text(&first, "refresh_token"))
+        .await
+        .refused(401, "invalid_refresh_token");
+}

@@ -1,9 +1,6 @@
 //! Credentials: who the caller is, and the proof of what the caller may do.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::net::IpAddr;
 
 use latchkey_shared::{
     api_key::KeyText,
@@ -12,7 +9,10 @@ use latchkey_shared::{
     principal::Principal,
     secret::Secret,
 };
-use poem::{FromRequest, Request, RequestBody, Result, http::header};
+use poem::{
+    FromRequest, Request, RequestBody, Result,
+    http::{StatusCode, header},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
@@ -72,18 +72,20 @@ impl Credential {
     }
 
     async fn admit<A: Admit>(&self, auth: &Auth) -> Result<A, Failure> {
+        A::admit(auth, self.someone(auth).await?)
+    }
+
+    async fn someone(&self, auth: &Auth) -> Result<Someone, Failure> {
         let text = self.text.expose();
-        let someone = if KeyText::is_meant_by(text) {
-            let principal = auth::authenticate_key_again(auth, text, self.address).await;
-            let verdict = None;
-            Someone::WithKey(KeyCaller {
-                principal: principal.map_err(refused)?,
-                verdict,
-            })
-        } else {
-            signed_in(auth, text).await?
-        };
-        A::admit(auth, someone)
+        if !KeyText::is_meant_by(text) {
+            return signed_in(auth, text).await;
+        }
+        let principal = auth::authenticate_key_again(auth, text, self.address).await;
+        let verdict = None;
+        Ok(Someone::WithKey(KeyCaller {
+            principal: principal.map_err(refused)?,
+            verdict,
+        }))
     }
 }
 
@@ -93,6 +95,20 @@ enum Someone {
     SignedIn(Caller),
     WithKey(KeyCaller),
 }
+
+impl Someone {
+    fn principal(&self) -> Principal {
+        match self {
+            Self::SignedIn(caller) => caller.session.clone().into(),
+            Self::WithKey(caller) => caller.principal.clone(),
+        }
+    }
+}
+
+/// The request was carried out before: whoever is admitted to it now is told what came of it then, and nothing is done.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request was carried out before")]
+pub(crate) struct CarriedOut;
 
 /// What an operation asks of them.
 trait Admit: Sized {
@@ -175,17 +191,14 @@ pub(super) fn auth(request: &Request) -> Result<&Auth, Failure> {
     request.data::<Auth>().ok_or_else(missing)
 }
 
-/// So long a caller is taken for who that was before the body came.
-const PROMPTLY: Duration = Duration::from_millis(250);
-
-/// Whoever may not is refused before the body is waited for, and who may no longer when it has come: its sender says when
-/// that is, and could have kept the request from before a revocation.
+/// Whoever may not is refused before the body is waited for, and who may no longer when it has come.
 async fn admit<A: Admit>(request: &Request, body: &mut RequestBody) -> Result<A> {
     let auth = auth(request)?;
     let admitted = A::admit(auth, someone(request, auth).await?)?;
-    let begun = Instant::now();
-    json::arrive(request, body).await?;
-    if begun.elapsed() < PROMPTLY {
+    if let Some(done) = request.data::<CarriedOut>() {
+        return Err(poem::Error::new(*done, StatusCode::CONFLICT));
+    }
+    if json::arrives_promptly(request, body).await? {
         return Ok(admitted);
     }
     Ok(Credential::of(request)?.admit(auth).await?)
@@ -194,12 +207,17 @@ async fn admit<A: Admit>(request: &Request, body: &mut RequestBody) -> Result<A>
 /// Whoever sends the request, if that is somebody. The operation need not ask again: a key is used once by a request.
 pub(crate) async fn identify(request: &mut Request) -> Option<Principal> {
     let someone = someone(request, auth(request).ok()?).await.ok()?;
-    let principal = match &someone {
-        Someone::SignedIn(caller) => caller.session.clone().into(),
-        Someone::WithKey(caller) => caller.principal.clone(),
-    };
+    let principal = someone.principal();
     request.set_data(someone);
     Some(principal)
+}
+
+/// As [`identify`], once more, of a request that has taken its time since then.
+pub(crate) async fn identify_again(request: &mut Request) -> Result<Principal, Failure> {
+    let someone = Credential::of(request)?.someone(auth(request)?).await?;
+    let principal = someone.principal();
+    request.set_data(someone);
+    Ok(principal)
 }
 
 async fn someone(request: &Request, auth: &Auth) -> Result<Someone, Failure> {

@@ -66,7 +66,7 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for FormOrJson<T> {
     }
 }
 
-fn is_form(content_type: &str) -> bool {
+pub(super) fn is_form(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default();
     essence.trim().eq_ignore_ascii_case(FORM)
 }

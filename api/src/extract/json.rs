@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     ops::Deref,
     sync::{Arc, LazyLock, RwLock},
+    time::{Duration, Instant},
 };
 
 use latchkey_shared::config;
@@ -18,8 +19,11 @@ use poem_openapi::{
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::schema::Schema;
+use super::{form, schema::Schema};
 use crate::problem::{Failure, FieldError, ProblemCode};
+
+/// So long what was known before the body came is taken for what is known now.
+pub(crate) const PROMPTLY: Duration = Duration::from_millis(250);
 
 /// A JSON body, of a request or of a response.
 pub struct Json<T>(pub T);
@@ -78,16 +82,18 @@ pub(super) async fn read(request: &Request, body: &mut RequestBody) -> Result<Ve
     in_time(body.take()?, settings).await
 }
 
-/// Has a body that is read whole come in before anything is done with it. Lines are read while they come, and judged by
-/// the same measure one by one.
-pub(super) async fn arrive(request: &Request, body: &mut RequestBody) -> Result<()> {
+/// Has a body that is read whole come in before anything is done with it; whether it did so promptly. Its sender says when
+/// it comes, and could keep the request from before a change: what was looked up is to be looked up again. Lines are
+/// read while they come, and judged by the same measure one by one.
+pub(super) async fn arrives_promptly(request: &Request, body: &mut RequestBody) -> Result<bool> {
+    let begun = Instant::now();
     let content_type = request.content_type().unwrap_or_default();
-    let form = content_type.starts_with("application/x-www-form-urlencoded");
-    if body.is_some() && (form || <Json<Value> as Payload>::check_content_type(content_type)) {
+    let whole = form::is_form(content_type) || <Json<Value> as Payload>::check_content_type(content_type);
+    if body.is_some() && whole {
         let whole = read(request, body).await?;
         *body = RequestBody::new(Body::from_vec(whole));
     }
-    Ok(())
+    Ok(begun.elapsed() < PROMPTLY)
 }
 
 /// As [`read`]; nor may its sender take for ever, for each holds a connection and memory.

@@ -10,13 +10,6 @@ mod origin;
 mod schema;
 mod tenant;
 
-pub(crate) use self::{
-    bearer::identify,
-    json::in_time,
-    kept::{Kept, NEVER_NULL},
-    limit::{LimitNote, Note},
-    origin::ClientOrigin,
-};
 pub use self::{
     bearer::{Bearer, ByKey, Credential, Enrolling, Permit, Recent},
     form::FormOrJson,
@@ -24,4 +17,11 @@ pub use self::{
     limit::{Limit, LimitClass, Mail, SignIn, Token},
     lines::{BYTES, Line, Lines, NDJSON},
     tenant::{InTenant, Named},
+};
+pub(crate) use self::{
+    bearer::{CarriedOut, identify, identify_again},
+    json::{PROMPTLY, in_time},
+    kept::{Kept, NEVER_NULL},
+    limit::{LimitNote, Note},
+    origin::ClientOrigin,
 };

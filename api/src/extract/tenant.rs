@@ -15,9 +15,10 @@ use poem_openapi::{
     types::Type,
 };
 
+use super::json;
 use crate::problem::{Failure, FieldError, ProblemCode};
 
-/// `X-Tenant-ID`, or else the host, names it; it exists and is active.
+/// `X-Tenant-ID`, or else the host, names it; it exists and is active, also when the body has come.
 pub struct InTenant(pub Arc<Tenant>);
 
 impl Deref for InTenant {
@@ -44,17 +45,24 @@ impl<'a> ApiExtractor<'a> for InTenant {
 
     async fn from_request(
         request: &'a Request,
-        _: &mut RequestBody,
+        body: &mut RequestBody,
         _: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let auth = super::bearer::auth(request)?;
-        let tenant = auth
-            .tenants
-            .resolve(named_header(request)?, host(request))
-            .await
-            .map_err(Failure::from)?;
-        Ok(Self(tenant))
+        let tenant = resolve(request).await?;
+        if json::arrives_promptly(request, body).await? {
+            return Ok(Self(tenant));
+        }
+        // By what it asks for now: its settings may have become stricter, or it was suspended.
+        Ok(Self(resolve(request).await?))
     }
+}
+
+async fn resolve(request: &Request) -> Result<Arc<Tenant>, Failure> {
+    let auth = super::bearer::auth(request)?;
+    Ok(auth
+        .tenants
+        .resolve(named_header(request)?, host(request))
+        .await?)
 }
 
 /// What tenant the request names, if any, where a token in its body names one as well: who asks for one tenant must not be

@@ -44,7 +44,8 @@ pub(super) fn last_of_connection(response: &mut Response) {
 }
 
 /// Where the client stands with the limits. Only those of its own address, or of its key, are told: how busy the other
-/// users of a tenant are is nobody's business, but for who is refused for it.
+/// users of a tenant are is nobody's business. Who is refused for their sake learns from `Retry-After` when to come back,
+/// and here that its own limit would have let it pass.
 pub(super) fn limits(response: &mut Response, note: &LimitNote) {
     let Some(Note { name, verdict, scope }) = note.get() else {
         return;

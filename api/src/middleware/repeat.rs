@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a request that makes something may be sent again, and makes it once
 //! (draft-ietf-httpapi-idempotency-key-header).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use latchkey_shared::{
     auth::Auth,
@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use super::template::Template;
 use crate::{
-    extract::{self, ClientOrigin},
+    extract::{self, CarriedOut, ClientOrigin, PROMPTLY},
     problem::{Failure, FieldError, ProblemCode},
     spec::IDEMPOTENCY_KEY,
 };
@@ -71,13 +71,17 @@ pub async fn repeat<E: Endpoint + 'static>(endpoint: Arc<E>, mut request: Reques
     let Some(auth) = request.data::<Auth>().filter(|_| takes).cloned() else {
         return call(&*endpoint, request).await;
     };
-    // The body first: who asks is to be who may ask when it has come.
-    let body = extract::in_time(request.take_body(), &auth.context.config.server).await?;
-    request.set_body(body.clone());
-    // Whoever is not let in is told so by the operation.
-    let Some(principal) = extract::identify(&mut request).await else {
+    // Whoever is not let in is told so by the operation, before their body is waited for.
+    let Some(mut principal) = extract::identify(&mut request).await else {
         return call(&*endpoint, request).await;
     };
+    let asked_at = Instant::now();
+    let body = extract::in_time(request.take_body(), &auth.context.config.server).await?;
+    request.set_body(body.clone());
+    // Who asks is to be who may ask when it has come.
+    if asked_at.elapsed() >= PROMPTLY {
+        principal = extract::identify_again(&mut request).await?;
+    }
     let key = key(&request)?;
     let target = request.original_uri().path().to_owned();
     let begun = idempotency::begin(&auth.context, &principal, &key, &[target.as_bytes(), &body])
@@ -85,7 +89,14 @@ pub async fn repeat<E: Endpoint + 'static>(endpoint: Arc<E>, mut request: Reques
         .map_err(Failure::from)?;
     let claim = match begun {
         Begun::New(claim) => claim,
-        Begun::Again(reply) => return Ok(replay(reply)),
+        Begun::Again(reply) => {
+            // It is told to who may still do this: by the operation's own measure, which ends there.
+            request.set_data(CarriedOut);
+            return match call(&*endpoint, request).await {
+                Err(ended) if ended.is::<CarriedOut>() => Ok(replay(reply)),
+                refused => refused,
+            };
+        }
         Begun::Running => return Err(refused(ProblemCode::IdempotencyInProgress)),
         Begun::Different => return Err(refused(ProblemCode::IdempotencyMismatch)),
         Begun::Lost => return Err(refused(ProblemCode::IdempotencyLost)),

@@ -104,6 +104,8 @@ codes! {
     IdempotencyLost CONFLICT "The answer was lost"
     /// What is built in can be neither changed nor deleted.
     BuiltIn CONFLICT "It is built in"
+    /// The tenant's settings name the role among those that need a second factor.
+    RoleInPolicy CONFLICT "The settings name the role"
     /// Another one of the tenant has the name.
     NameTaken CONFLICT "The name is taken"
     /// The invitation was accepted, and cannot be taken back.

@@ -231,6 +231,18 @@ async fn s34_an_untouched_trail_beside_tampered_ones_is_intact() {
     assert!(line_of(&printed, 2).contains("intact length=3"), "{printed}");
 }
 
+/// Has the chain end where it did when the table `old_head` was made, after five rows.
+async fn set_back(bed: &TestBed, number: u128) {
+    let t = tenant(number);
+    let sql = format!(
+        "DELETE FROM audit_events WHERE id IN (SELECT audit_id FROM audit_seals WHERE tenant_id = '{t}' AND seq > 5);
+         DELETE FROM audit_seals WHERE tenant_id = '{t}' AND seq > 5;
+         DELETE FROM audit_chains WHERE tenant_id = '{t}';
+         INSERT INTO audit_chains SELECT * FROM old_head WHERE tenant_id = '{t}'"
+    );
+    tamper(bed, &sql).await;
+}
+
 #[tokio::test]
 async fn s34_a_database_that_was_set_back_shows_against_an_earlier_run() {
     let bed = TestBed::new().await;
@@ -249,16 +261,12 @@ async fn s34_a_database_that_was_set_back_shows_against_an_earlier_run() {
     assert_eq!(verified(&bed.context, against()).await.0, Outcome::Intact);
 
     // One chain ends where it once ended, and of one nothing is left at all.
+    set_back(&bed, 1).await;
     tamper(
         &bed,
         &format!(
-            "DELETE FROM audit_events WHERE id IN (SELECT audit_id FROM audit_seals WHERE tenant_id = '{t}' AND seq > 5);
-             DELETE FROM audit_seals WHERE tenant_id = '{t}' AND seq > 5;
-             DELETE FROM audit_chains WHERE tenant_id = '{t}';
-             INSERT INTO audit_chains SELECT * FROM old_head WHERE tenant_id = '{t}';
-             DELETE FROM audit_events WHERE tenant_id = '{u}'; DELETE FROM audit_seals WHERE tenant_id = '{u}';
+            "DELETE FROM audit_events WHERE tenant_id = '{u}'; DELETE FROM audit_seals WHERE tenant_id = '{u}';
              DELETE FROM audit_chains WHERE tenant_id = '{u}'",
-            t = tenant(1),
             u = tenant(3)
         ),
     )
@@ -269,9 +277,13 @@ async fn s34_a_database_that_was_set_back_shows_against_an_earlier_run() {
     for number in [1, 3] {
         assert!(line_of(&printed, number).contains("it was set back"), "{printed}");
     }
-    // What is said of the one that is gone holds against a later run as well.
+    // What is said of them holds against a later run as well, and one after that.
     let (_, again) = verified(&bed.context, Known::read(&printed).unwrap()).await;
-    assert!(line_of(&again, 3).contains("it was set back"), "{again}");
+    let (_, later) = verified(&bed.context, Known::read(&again).unwrap()).await;
+    for number in [1, 3] {
+        assert!(line_of(&again, number).contains("it was set back"), "{again}");
+        assert_eq!(line_of(&later, number), line_of(&again, number));
+    }
     // Nor does it help to name a key that nobody has, for which the end cannot be told.
     let unknown = format!(
         "UPDATE audit_chains SET key_id = 'x' WHERE tenant_id = '{}'",
@@ -311,5 +323,40 @@ async fn s34_what_is_compared_with_is_the_whole_of_what_was_printed() {
     ] {
         let error = Known::read(text).expect_err(text).to_string();
         assert!(error.starts_with("--against: "), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn s34_the_name_of_a_key_is_not_taken_for_what_an_earlier_run_has_seen() {
+    let bed = TestBed::new().await;
+    let names = [(1, "a length=0 head=0 waiting=0 b"), (2, "a sealed rows: b")];
+    for (number, _) in names {
+        write(&bed.context, tenant(number), 5).await;
+    }
+    seal_all(&bed.context).await;
+    tamper(&bed, "CREATE TABLE old_head AS SELECT * FROM audit_chains").await;
+    for (number, _) in names {
+        write(&bed.context, tenant(number), 5).await;
+    }
+    seal_all(&bed.context).await;
+    for (number, name) in names {
+        let of = tenant(number);
+        tamper(
+            &bed,
+            &format!("UPDATE audit_chains SET key_id = '{name}' WHERE tenant_id = '{of}'"),
+        )
+        .await;
+    }
+    let (outcome, noted) = verified(&bed.context, Known::default()).await;
+    assert_eq!(outcome, Outcome::Unchecked, "{noted}");
+    let cut_off = noted.trim_end().rsplit_once('\n').unwrap().0;
+    assert!(line_of(cut_off, 2).contains("sealed rows:"), "{noted}");
+    assert!(Known::read(cut_off).is_err(), "it is not the whole");
+    for (number, _) in names {
+        set_back(&bed, number).await;
+    }
+    let (_, printed) = verified(&bed.context, Known::read(&noted).unwrap()).await;
+    for (number, _) in names {
+        assert!(line_of(&printed, number).contains("it was set back"), "{printed}");
     }
 }

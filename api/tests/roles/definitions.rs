@@ -1,6 +1,7 @@
 //! Roles: made, changed, deleted.
 
 use reqwest::Method;
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -318,4 +319,52 @@ async fn a_role_that_is_renamed_stays_the_one_that_the_policy_on_second_factors_
     assert_eq!(world.api.scalar(kept).await, 1);
     let told = "SELECT count(*) FROM audit_events WHERE action = 'tenant.settings.update' AND detail -> 'renamed_role' ->> 'after' = 'Finance'";
     assert_eq!(world.api.scalar(told).await, 1);
+}
+
+async fn set_policy(world: &World, policy: Value) -> Value {
+    let body = json!({ "mfa": policy });
+    let patch = world.api.request(Method::PATCH, "/v1/tenant/settings");
+    let patch = patch.bearer_auth(&world.owner).header("if-match", "*");
+    Api::send(patch.json(&body)).await.expect(200)
+}
+
+#[tokio::test]
+async fn s16_a_role_that_a_policy_comes_to_name_stays_the_one_it_means() {
+    let world = World::new().await;
+    let db = Database::connect(&world.bed.owner_url).await.unwrap();
+    for (name, change) in [("Billing", Some(json!({ "name": "Finance" }))), ("Audit", None)] {
+        let id = world.role(name, &[]).await;
+        // The settings have looked the role up, and are not committed.
+        let held = db.begin().await.unwrap();
+        held.execute_unprepared("LOCK TABLE audit_events IN SHARE MODE")
+            .await
+            .unwrap();
+        let role = async {
+            world.api.until_waiting(1).await;
+            let method = change.as_ref().map_or(Method::DELETE, |_| Method::PATCH);
+            world
+                .change_role(method, &world.owner, &id, "*", change.clone())
+                .await
+        };
+        let release = async {
+            world.api.until_waiting(2).await;
+            held.rollback().await.unwrap();
+        };
+        let policy = json!({ "requirement": "required_for_roles", "roles": [name] });
+        let (_, role, ()) = tokio::join!(set_policy(&world, policy), role, release);
+        if change.is_some() {
+            role.expect(200);
+            let named = r#"SELECT count(*) FROM tenants WHERE settings -> 'mfa' -> 'roles' = '["Finance"]'"#;
+            assert_eq!(world.api.scalar(named).await, 1);
+        } else {
+            role.refused(409, "role_in_policy");
+            let there = world.api.get_as(&world.owner, &format!("/v1/roles/{id}")).await;
+            assert_eq!(there.expect(200)["name"], name);
+            set_policy(&world, Value::Null).await;
+            world
+                .change_role(Method::DELETE, &world.owner, &id, "*", None)
+                .await
+                .expect(204);
+        }
+    }
 }

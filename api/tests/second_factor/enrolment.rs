@@ -77,9 +77,12 @@ async fn s14_a_factor_is_replaced_by_who_has_proven_it_lately() {
     let access = text(&login, "access_token");
     let body = json!({ "password": PASSWORD });
     let setup = "/v1/mfa/totp/setup";
-    api.post_as(&access, setup, body.clone())
-        .await
-        .refused(401, "reauthentication_required");
+    let stale = api.post_as(&access, setup, body.clone()).await;
+    assert_eq!(
+        stale.headers["www-authenticate"],
+        r#"Bearer realm="latchkey", error="insufficient_user_authentication", max_age="900""#
+    );
+    stale.refused(401, "reauthentication_required");
     let proof = json!({ "password": PASSWORD, "code": pyotp(&ada.secret, bed.clock.now()) });
     let proven = api
         .post_as(&access, "/v1/auth/reauthenticate", proof)

@@ -3,6 +3,8 @@
 //! Each begins with the password, or goes on with what began with it. The user's row is held first, then the
 //! factors', so that a change of the password meanwhile is either seen or waits.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Auth, Caller, LoginError, confirm::confirm_password, policy, prove_code::prove_code};
@@ -43,9 +45,9 @@ pub enum FactorError {
     /// The tenant wants one of this user.
     #[error("the tenant requires a second factor")]
     Required,
-    /// The session has not proven the factor that would be replaced, or not lately.
+    /// The session has not proven the factor that would be replaced, or longer ago than this.
     #[error("the present factor must be proven first")]
-    Unproven,
+    Unproven(Duration),
     /// The session ended meanwhile.
     #[error("the session has ended")]
     SessionEnded,
@@ -94,10 +96,11 @@ pub async fn set_up_factor(
     let (change, user) = with_password(auth, caller, origin, password).await?;
     // Whoever knows the password alone must not put a factor in the place of the owner's, nor who has found a session that
     // proved the present one long ago.
-    let recent_until = caller.session.authenticated_at + auth.context.config.tokens.reauthentication_ttl;
+    let max_age = auth.context.config.tokens.reauthentication_ttl;
+    let recent_until = caller.session.authenticated_at + max_age;
     let proven = caller.session.both_factors && change.now <= recent_until;
     if !proven && mfa::hold(&change, user.id).await?.active.is_some() {
-        return Err(FactorError::Unproven);
+        return Err(FactorError::Unproven(max_age));
     }
     let branding = &tenant.settings.branding;
     let issuer = branding.product_name.as_deref().unwrap_or(&tenant.name);

@@ -12,6 +12,9 @@ pub enum RbacError {
     /// It is one of the built-in ones.
     #[error("what is built in can be neither changed nor deleted")]
     BuiltIn,
+    /// The tenant's policy on second factors names the role.
+    #[error("the tenant's settings name the role in mfa.roles; take it out of there first")]
+    InPolicy,
     /// Another one has the name.
     #[error("the name is taken")]
     NameTaken,

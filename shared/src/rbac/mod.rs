@@ -7,7 +7,8 @@
 //! called and whatever its row says.
 //!
 //! Roles and permissions change one at a time in a tenant: whoever changes one holds the `owner` role's row. A user's
-//! own row comes before it, where both are held.
+//! own row comes before it, and the tenant's after it, where both are held. So do the settings, which name roles: one
+//! that the policy on second factors names stays, and the policy follows its name.
 //!
 //! What must never happen: somebody who grants what they do not hold ([`may_grant`]); somebody but an owner who decides
 //! over an owner; a tenant without an owner who may sign in; a role with a permission that is gone.
@@ -40,6 +41,7 @@ pub(crate) use self::{
     assignment::{find_grantable, find_roles, give, is_last_owner, may_decide_over},
     grant::Granter,
     permissions::hold_own,
+    store::take_turns,
 };
 use crate::{
     context::Change,

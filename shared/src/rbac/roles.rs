@@ -228,10 +228,12 @@ pub async fn update_role(
     Ok(after)
 }
 
-/// Deletes a role that is as the caller has read it, and takes it from whoever holds it.
+/// Deletes a role that is as the caller has read it, and takes it from whoever holds it. One of which a second factor is
+/// required stays: a role made later under its name would not be it, and its holders would be asked for none.
 ///
 /// # Errors
-/// [`RbacError::NotFound`], [`RbacError::BuiltIn`], [`RbacError::Changed`], [`RbacError::Escalation`].
+/// [`RbacError::NotFound`], [`RbacError::BuiltIn`], [`RbacError::Changed`], [`RbacError::Escalation`],
+/// [`RbacError::InPolicy`].
 pub async fn delete_role(
     context: &Context,
     caller: &Authorized<RolesWrite>,
@@ -244,6 +246,9 @@ pub async fn delete_role(
     let (_, role) = find_for_change(&change, id, expected).await?;
     if !may_grant(&caller.principal().permissions, role.permissions.iter()) {
         return Err(RbacError::Escalation);
+    }
+    if store::is_in_policy(&change.tx, tenant, &role.name).await? {
+        return Err(RbacError::InPolicy);
     }
     let holders = store::delete(&change.tx, tenant, id).await?;
     let detail = json!({

@@ -66,7 +66,7 @@ pub(super) async fn find_builtin(tx: &Tx, tenant: TenantId, role: Builtin) -> Re
 
 /// Waits until nobody else changes the tenant's roles, permissions or owners, and keeps others waiting until the
 /// transaction ends. Statements after this one see what those before have done.
-pub(super) async fn take_turns(tx: &Tx, tenant: TenantId) -> Result<(), DbErr> {
+pub(crate) async fn take_turns(tx: &Tx, tenant: TenantId) -> Result<(), DbErr> {
     let owner = Builtin::Owner.as_str();
     tx.execute_raw(raw_sql!(
         Postgres,
@@ -161,6 +161,18 @@ pub(super) async fn rename_in_policy(
         ))
         .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Whether the tenant's policy on second factors names the role.
+pub(super) async fn is_in_policy(tx: &Tx, tenant: TenantId, name: &str) -> Result<bool, DbErr> {
+    let named = tx
+        .query_one_raw(raw_sql!(
+            Postgres,
+            "SELECT 1 AS named FROM tenants
+             WHERE id = {tenant} AND settings -> 'mfa' -> 'roles' @> to_jsonb({name}::text)"
+        ))
+        .await?;
+    Ok(named.is_some())
 }
 
 /// Who held a role.

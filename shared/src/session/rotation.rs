@@ -8,9 +8,11 @@
 //! A lock holds here too, and uses nothing up: whoever waits can go on. It is the lock of the session's own device;
 //! what strangers fail elsewhere signs nobody out.
 
+use chrono::{DateTime, Utc};
+
 use super::{
     Live, RevokeReason,
-    lifetime::Lifetime,
+    lifetime::{Lifetime, Span},
     revoke,
     tokens::{self, Found},
 };
@@ -99,26 +101,37 @@ pub(crate) async fn rotate(
     let settings = &change.context.config.tokens;
     let lifetime = Lifetime::of(settings, &tenant.settings.sessions);
     let ends_at = found.span.ends_at(&lifetime);
-    let refresh_expires_at = lifetime.idle_until(change.now).min(ends_at);
     let credential = credential(change, tenant, found)?;
 
-    let successor = if let Some(used_at) = found.used_at {
+    let (successor, refresh_expires_at) = if let Some(used_at) = found.used_at {
         let grace = chrono::TimeDelta::from_std(settings.refresh_grace).unwrap_or_default();
         if change.now - used_at > grace {
             revoke(change, found.session, RevokeReason::RefreshTokenReuse).await?;
             return Ok(Rotated::Reused(found.user.id));
         }
-        known_successor(change, &credential, token, found.session).await?
+        let (successor, token_end) = known_successor(change, &credential, token, found.session).await?;
+        let span = Span {
+            refreshed: used_at,
+            token_end,
+            ..found.span
+        };
+        // The tenant may have shortened its sessions since the first time.
+        let usable_until = span.usable_until(&lifetime);
+        if usable_until <= change.now {
+            return Err(RefreshError::Invalid);
+        }
+        (successor, usable_until)
     } else {
         if found.span.usable_until(&lifetime) <= change.now {
             return Err(RefreshError::Invalid);
         }
+        let expires_at = lifetime.idle_until(change.now).min(ends_at);
         let key = change.context.config.secrets.data_keys.current();
         let successor = token.successor(found.session, key);
-        if !tokens::replace(change, &credential, token, &successor, refresh_expires_at).await? {
+        if !tokens::replace(change, &credential, token, &successor, expires_at).await? {
             return Err(RefreshError::Invalid);
         }
-        successor
+        (successor, expires_at)
     };
     Ok(Rotated::Live(Live {
         id: found.session,
@@ -141,17 +154,18 @@ fn credential(change: &Change<'_>, tenant: &Tenant, found: &Found) -> Result<Vec
     Ok(budget.credential().to_vec())
 }
 
-/// The successor that was handed out before; with whichever key of the ring it was computed.
+/// The successor that was handed out before, and until when it was to last; with whichever key of the ring it was
+/// computed.
 async fn known_successor(
     change: &Change<'_>,
     credential: &[u8],
     token: &Token,
     session: SessionId,
-) -> Result<Token, RefreshError> {
+) -> Result<(Token, DateTime<Utc>), RefreshError> {
     for key in change.context.config.secrets.data_keys.iter() {
         let successor = token.successor(session, key);
-        if tokens::is_known(change, credential, &successor).await? {
-            return Ok(successor);
+        if let Some(expires_at) = tokens::known_until(change, credential, &successor).await? {
+            return Ok((successor, expires_at));
         }
     }
     Err(RefreshError::Invalid)

@@ -155,24 +155,24 @@ pub(super) async fn replace(
     Ok(row.is_some())
 }
 
-/// Whether the successor was made before, and no lock forbids to say it again.
-pub(super) async fn is_known(
+/// Until when the successor was to last, if it was made before and no lock forbids to say it again.
+pub(super) async fn known_until(
     change: &Change<'_>,
     credential: &[u8],
     successor: &Token,
-) -> Result<bool, DbErr> {
+) -> Result<Option<DateTime<Utc>>, DbErr> {
     let (tenant, now, hash) = (change.tenant, change.now, successor.hash());
     let credential = credential.to_vec();
     let row = change
         .tx
         .query_one_raw(raw_sql!(
             Postgres,
-            "SELECT 1 AS known FROM refresh_tokens
+            "SELECT expires_at FROM refresh_tokens
              WHERE tenant_id = {tenant} AND hash = {hash}
                AND NOT EXISTS (
                    SELECT 1 FROM lockouts
                    WHERE tenant_id = {tenant} AND credential = {credential} AND locked_until > {now})"
         ))
         .await?;
-    Ok(row.is_some())
+    row.map(|row| row.try_get("", "expires_at")).transpose()
 }

@@ -58,6 +58,8 @@ pub async fn update_settings(
 ) -> Result<Tenant, SettingsError> {
     let tenant = caller.principal().tenant;
     let mut change = context.change(tenant, caller.actor(), origin).await?;
+    // The roles that they name are neither renamed nor deleted meanwhile.
+    rbac::take_turns(&change.tx, tenant).await?;
     let row = store::hold(&change.tx, tenant).await?;
     let before = row.ok_or(SettingsError::NotFound)?;
     if !expected.allows(before.version) {

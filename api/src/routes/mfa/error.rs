@@ -29,10 +29,7 @@ impl From<FactorError> for Failure {
                 ProblemCode::MfaRequired,
                 "The tenant requires a second factor; set up another to replace this one.",
             ),
-            FactorError::Unproven => Self::new(
-                ProblemCode::ReauthenticationRequired,
-                "Prove the present factor at /v1/auth/reauthenticate, then replace it.",
-            ),
+            FactorError::Unproven(max_age) => Self::stale_authentication(max_age),
             FactorError::SessionEnded => Self::new(ProblemCode::Unauthenticated, "Sign in again."),
             FactorError::Busy => busy(),
             FactorError::Internal(error) => error.into(),

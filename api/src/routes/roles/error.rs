@@ -13,6 +13,7 @@ impl From<RbacError> for Failure {
         match error {
             RbacError::NotFound => Self::new(ProblemCode::NotFound, "There is no such resource."),
             RbacError::BuiltIn => Self::new(ProblemCode::BuiltIn, detail),
+            RbacError::InPolicy => Self::new(ProblemCode::RoleInPolicy, detail),
             RbacError::NameTaken => {
                 let field = FieldError::new("/name", "taken", detail);
                 Self::fields(ProblemCode::NameTaken, vec![field])
