@@ -118,6 +118,7 @@ struct LaneWriter {
 
 impl LaneWriter {
     fn new(settings: &Settings, lane: Lane) -> Result<Self, QueueError> {
+        count_failures(lane, 0);
         Ok(Self {
             lane,
             backend: backend(Link::new(settings, lane), None)?,
@@ -138,6 +139,7 @@ impl LaneWriter {
     }
 }
 
+/// Also of none, so that the first one is seen as a rise.
 fn count_failures(lane: Lane, jobs: usize) {
     metrics::counter!("latchkey_queue_push_failures_total", "lane" => lane.as_str()).increment(jobs as u64);
 }
