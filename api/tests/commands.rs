@@ -1,12 +1,24 @@
 //! What an operator runs by hand.
 
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
 use latchkey_testing::TestBed;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::json;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
 use url::Url;
 
 use crate::{
-    audit::seal_all,
+    audit::{seal_all, tamper},
+    gateway::certify,
     support::{ADMIN, Api, PASSWORD, code_and_text, command},
 };
 
@@ -146,6 +158,7 @@ async fn the_doctor_finds_what_does_not_work_and_goes_on() {
         code == Some(1) && text.contains("FAIL postgres: ") && !text.contains("hunter2"),
         "{text}"
     );
+    assert!(text.contains("ok   redis: answers"), "{text}");
 
     // Another key than the one that sealed, and nobody who seals or delivers.
     let api = Api::start(&bed).await;
@@ -162,4 +175,95 @@ async fn the_doctor_finds_what_does_not_work_and_goes_on() {
         "{text}"
     );
     assert!(text.contains("WARN workers: mails wait for 3"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_knows_every_place_that_names_a_data_key() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let body = json!({ "url": "https://hooks.example.com/", "event_types": ["*"] });
+    api.post_as(&admin, "/v1/webhooks/endpoints", body)
+        .await
+        .expect(201);
+    api.tenant(&admin, "acme").await;
+    seal_all(&api.context).await;
+    // A mail that was sent holds nothing any more.
+    for sql in [
+        "UPDATE mails SET sealed = '' WHERE id = (SELECT min(id::text)::uuid FROM mails)",
+        "UPDATE audit_seals SET key_id = 'a' WHERE seq = 1",
+        "UPDATE audit_events SET mac_key = 'b' WHERE id = (SELECT audit_id FROM audit_seals WHERE seq = 1 LIMIT 1)",
+        "UPDATE webhook_endpoints SET sealed_secret = '\\x0163', sealed_headers = '\\x0164'",
+        "INSERT INTO webhook_former_secrets SELECT id, tenant_id, id, '\\x0165', now(), now() FROM webhook_endpoints",
+        "INSERT INTO totp_factors SELECT id, tenant_id, id, '\\x0166', 0, now(), NULL FROM users LIMIT 1",
+        "INSERT INTO mails SELECT r.* FROM mails m, jsonb_populate_record(m,
+             jsonb_build_object('id', gen_random_uuid(), 'sealed', '\\x026767')) r LIMIT 1",
+        "INSERT INTO idempotency_keys SELECT id, '', '', gen_random_uuid(), true, '\\x0168', now(), now(), now()
+         FROM tenants LIMIT 1",
+    ] {
+        tamper(&bed, sql).await;
+    }
+    let (code, text) = code_and_text(&mut command(&bed, &["doctor"]));
+    assert!(
+        code == Some(1) && text.contains("not in secrets.data_keys: a, b, c, d, e, f, gg, h\n"),
+        "{text}"
+    );
+}
+
+/// A server that speaks nothing but TLS. Dropped, it is killed.
+struct PrivateRedis(Child);
+
+impl PrivateRedis {
+    async fn start(port: u16, files: &Path) -> Self {
+        let server = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--tls-auth-clients", "no"])
+            .args(["--tls-port", &port.to_string()])
+            .args(["--tls-cert-file", "fullchain.pem", "--tls-key-file", "key.pem"])
+            .args(["--tls-ca-cert-file", "authority.pem"])
+            .current_dir(files)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let server = Self(server);
+        let until = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(Instant::now() < until, "Redis does not listen");
+            sleep(Duration::from_millis(20)).await;
+        }
+        server
+    }
+}
+
+impl Drop for PrivateRedis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_is_reached_over_tls_where_its_certificate_is_to_be_trusted() {
+    let (bed, files) = (TestBed::new().await, tempfile::tempdir().unwrap());
+    let authority = files.path().join("authority.pem");
+    std::fs::write(&authority, certify(files.path(), "localhost")).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let _redis = PrivateRedis::start(port, files.path()).await;
+    let doctor = |host: &str, trusted: &Path| {
+        let mut doctor = command(&bed, &["doctor"]);
+        doctor
+            .env("LATCHKEY__REDIS__URL", format!("rediss://{host}:{port}"))
+            .env("SSL_CERT_FILE", trusted);
+        code_and_text(&mut doctor)
+    };
+    let (code, text) = doctor("localhost", &authority);
+    assert!(code == Some(0) && text.contains("ok   redis: answers"), "{text}");
+    let other = tempfile::tempdir().unwrap();
+    let stranger = other.path().join("authority.pem");
+    std::fs::write(&stranger, certify(other.path(), "localhost")).unwrap();
+    for (host, trusted) in [("localhost", &stranger), ("127.0.0.1", &authority)] {
+        let (code, text) = doctor(host, trusted);
+        assert!(code == Some(1) && text.contains("FAIL redis: "), "{host}: {text}");
+    }
 }

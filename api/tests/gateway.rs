@@ -29,6 +29,8 @@ const HOST: &str = "auth.example.com";
 struct Gateway {
     nginx: Child,
     client: Client,
+    /// Speaks HTTP/1.1.
+    old_client: Client,
     http: SocketAddr,
     https: SocketAddr,
     _files: TempDir,
@@ -61,13 +63,13 @@ fn nginx() -> &'static str {
         .unwrap_or_else(|| panic!("there is no nginx; `./dev test` installs it"))
 }
 
-/// The certificate of the authority, once the gateway's own and its key are written down.
-fn certify(directory: &Path) -> String {
+/// The certificate of the authority, once a host's own and its key are written down.
+pub(crate) fn certify(directory: &Path, host: &str) -> String {
     let mut params = CertificateParams::default();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &authority).unwrap();
     fs::write(directory.join("fullchain.pem"), certificate.pem()).unwrap();
     fs::write(directory.join("key.pem"), key.serialize_pem()).unwrap();
@@ -77,9 +79,14 @@ fn certify(directory: &Path) -> String {
 impl Gateway {
     /// In front of the APIs, as an operator would set it up: with addresses and a certificate of one's own.
     async fn before(apis: &[&str]) -> Self {
+        Self::changed(apis, &[]).await
+    }
+
+    /// As [`Self::before`], with changes of what is written there.
+    async fn changed(apis: &[&str], changes: &[(&str, &str)]) -> Self {
         let files = tempfile::tempdir().unwrap();
         let directory = files.path().display().to_string();
-        let authority = certify(files.path());
+        let authority = certify(files.path(), HOST);
         let (http, https) = (free_address(), free_address());
         let servers = apis.iter().fold(String::new(), |mut text, api| {
             let address = api.trim_start_matches("http://");
@@ -97,9 +104,12 @@ impl Gateway {
             ("listen [::]:80;", ""),
             ("listen [::]:443 ssl http2;", ""),
             ("/etc/ssl/latchkey", &directory),
-        ] {
+        ]
+        .iter()
+        .chain(changes)
+        {
             assert!(config.contains(written), "{written} is not in the configuration");
-            config = config.replace(written, ours);
+            config = config.replace(*written, ours);
         }
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let temporary = kinds.iter().fold(String::new(), |mut text, of| {
@@ -123,15 +133,16 @@ impl Gateway {
             .args(["-p", &directory, "-c", path.to_str().unwrap(), "-g", user])
             .spawn()
             .unwrap();
-        let client = Client::builder()
-            .tls_certs_only([Certificate::from_pem(authority.as_bytes()).unwrap()])
-            .resolve(HOST, https)
-            .redirect(Policy::none())
-            .build()
-            .unwrap();
+        let client = || {
+            Client::builder()
+                .tls_certs_only([Certificate::from_pem(authority.as_bytes()).unwrap()])
+                .resolve(HOST, https)
+                .redirect(Policy::none())
+        };
         let gateway = Self {
             nginx,
-            client,
+            client: client().build().unwrap(),
+            old_client: client().http1_only().build().unwrap(),
             http,
             https,
             _files: files,
@@ -150,8 +161,8 @@ impl Gateway {
     }
 
     /// What it answers to bytes, over TCP without TLS.
-    async fn in_clear(&self, request: &str) -> String {
-        let mut connection = TcpStream::connect(self.http).await.unwrap();
+    async fn in_clear(&self, to: SocketAddr, request: &str) -> String {
+        let mut connection = TcpStream::connect(to).await.unwrap();
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         timeout(Duration::from_secs(20), connection.read_to_string(&mut answer))
@@ -197,14 +208,20 @@ async fn the_gateway_passes_on_what_is_the_apis_and_nothing_else() {
 
     // In clear nothing is asked that holds a credential.
     let moved = gateway
-        .in_clear(&format!("GET /docs HTTP/1.0\r\nhost: {HOST}\r\n\r\n"))
+        .in_clear(
+            gateway.http,
+            &format!("GET /docs HTTP/1.0\r\nhost: {HOST}\r\n\r\n"),
+        )
         .await;
     assert!(
         moved.starts_with("HTTP/1.1 308") && moved.contains(&format!("Location: https://{HOST}/docs")),
         "{moved}"
     );
     let refused = gateway
-        .in_clear(&format!("POST /v1/auth/login HTTP/1.0\r\nhost: {HOST}\r\n\r\n"))
+        .in_clear(
+            gateway.http,
+            &format!("POST /v1/auth/login HTTP/1.0\r\nhost: {HOST}\r\n\r\n"),
+        )
         .await;
     assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
 
@@ -250,6 +267,24 @@ async fn the_gateway_passes_on_what_is_the_apis_and_nothing_else() {
     let answer = large.send().await.unwrap();
     assert_eq!(answer.status(), 413);
     assert_eq!(answer.json::<Value>().await.unwrap()["code"], "body_too_large");
+    let long = gateway
+        .old_client
+        .get(format!("https://{HOST}:{}/health/live", gateway.https.port()))
+        .header("x-large", "x".repeat(20 * 1024));
+    let answer = long.send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    assert!(answer.headers().contains_key("strict-transport-security"));
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "bad_request");
+    for request in [
+        format!("GET /docs HTTP/1.0\r\nhost: {HOST}\r\n\r\n"),
+        "no request at all\r\n\r\n".to_owned(),
+    ] {
+        let answer = gateway.in_clear(gateway.https, &request).await;
+        assert!(
+            answer.contains("application/problem+json") && answer.contains("bad_request"),
+            "{answer}"
+        );
+    }
     assert_eq!(requests(&api).await, before, "none of them reached the API");
 
     // An import is larger, and is answered line by line.
@@ -304,7 +339,9 @@ async fn the_gateway_refuses_a_flood_and_goes_on_without_one_of_two_apis() {
         if answer.status() == 429 {
             refused += 1;
             assert_eq!(answer.headers()["retry-after"], "1");
-            assert!(answer.headers().contains_key("x-request-id"));
+            for kept in ["x-request-id", "cache-control", "strict-transport-security"] {
+                assert!(answer.headers().contains_key(kept), "{kept}");
+            }
             assert_eq!(answer.json::<Value>().await.unwrap()["code"], "rate_limited");
         } else {
             assert_eq!(answer.status(), 200);
@@ -317,5 +354,38 @@ async fn the_gateway_refuses_a_flood_and_goes_on_without_one_of_two_apis() {
     let answer = gateway.request(Method::GET, "/health/live").send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    assert!(answer.headers().contains_key("strict-transport-security"));
     assert_eq!(answer.json::<Value>().await.unwrap()["code"], "unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_counts_nothing_of_own_services_and_leads_to_the_front_end() {
+    let bed = TestBed::new().await;
+    let api = api_of(&bed).await;
+    // Any server does for one of pages.
+    let pages = api.metrics_url.trim_end_matches("/metrics");
+    let changes = [
+        ("# 10.20.0.0/16 1;", "127.0.0.1/32 1;"),
+        (
+            "return 404;\n        # proxy_pass http://127.0.0.1:3000;",
+            &format!("proxy_pass {pages};"),
+        ),
+    ];
+    let gateway = Gateway::changed(&[&api.base_url], &changes).await;
+    let many = (0..400).map(|_| gateway.request(Method::GET, "/health/live").send());
+    for answer in futures::future::join_all(many).await {
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    let page = gateway.request(Method::GET, "/metrics?token=none");
+    let answer = page.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(!answer.headers().contains_key("retry-after"));
+    assert!(
+        answer
+            .text()
+            .await
+            .unwrap()
+            .contains("latchkey_http_requests_total")
+    );
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::support::{ADMIN, Api, PASSWORD, code_and_text, command};
@@ -171,6 +171,41 @@ async fn s38_a_client_is_told_to_let_its_connection_go_and_an_unused_one_holds_n
         "it ended with 0, and did not wait for who asks nothing"
     );
     assert_eq!(unused.read(&mut [0; 8]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn processes_tell_of_what_alerts_wait_for_before_it_happens() {
+    const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
+    let bed = TestBed::new().await;
+    let (api, worker) = tokio::join!(RealProcess::api(&bed), RealProcess::worker(&bed));
+    let mut waited_for: Vec<String> = ALERTS
+        .split("increase(")
+        .skip(1)
+        .map(|rise| rise.split(['{', '[']).next().unwrap().to_owned())
+        .collect();
+    assert!(waited_for.len() >= 6, "{waited_for:?}");
+    waited_for.extend(["fresh", "retry", "mail"].map(|lane| {
+        let name = "latchkey_queue_handler_panics_total";
+        format!("{name}{{lane=\"{lane}\"}} 0")
+    }));
+    let given_up = r#"latchkey_mail_attempts_total{kind="invitation",outcome="given_up"} 0"#;
+    waited_for.push(given_up.to_owned());
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut told = String::new();
+        for url in [&api.metrics_url, &worker.metrics_url] {
+            told += &reqwest::get(url).await.unwrap().text().await.unwrap();
+        }
+        let is_told = |what: &String| {
+            let mut lines = told.lines();
+            lines.any(|line| line.starts_with(what.as_str()) && line.ends_with(" 0"))
+        };
+        waited_for.retain(|what| !is_told(what));
+        if waited_for.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < until, "{waited_for:?} are not in:\n{told}");
+    }
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ apt_install_servers() {
     if [ -d /run/systemd/system ]; then
         for unit in "$@"; do
             case $unit in
-                redis-server | postgresql) ;;
+                redis-server | postgresql | prometheus) ;;
                 nginx-light) unit=nginx ;;
                 *) continue ;;
             esac
@@ -129,6 +129,8 @@ need_test_tools() {
     need_tool python3 python3
     # A gateway in front of the API; where Debian puts it, not everybody looks.
     have nginx || [ -x /usr/sbin/nginx ] || if on_mac; then brew_install nginx; else apt_install_servers nginx-light; fi
+    # For promtool, which tries the alerts.
+    have promtool || if on_mac; then brew_install prometheus; else apt_install_servers prometheus; fi
 }
 
 # python_tool NAME VERSION [PACKAGE==VERSION...]: installs one tool from PyPI, and what it is used with, into a
@@ -168,7 +170,7 @@ need_npm() {
     if on_mac; then brew_install node; else apt_install nodejs npm; fi
 }
 
-# cargo_tool NAME VERSION [OPTION...]: the same for what is built from crates.io; the program goes into CARGO_TOOL. Built
+# cargo_tool NAME VERSION [OPTION...]: the same for what cargo builds from source; the program goes into CARGO_TOOL. Built
 # without optimisation: these run for a second, and would take three times as long to build.
 cargo_tool() {
     local directory=$TOOLS/$1-$2 build=$STATE/$1

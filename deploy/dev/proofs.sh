@@ -11,6 +11,7 @@ SCHEMATHESIS_SECONDS=${SCHEMATHESIS_SECONDS:-600}
 # run_proofs [NAME]
 run_proofs() {
     local name=${1:-all}
+    [ $# -le 1 ] || no_more_arguments "${@:2}"
     case $name in
         all | rust | redocly | sdk | browser | schemathesis) ;;
         *) fail "there is no proof '$name'" "There are: rust, redocly, sdk, browser, schemathesis." ;;
@@ -29,6 +30,7 @@ run_proofs() {
 # run_benches [NAME]
 run_benches() {
     local which=()
+    [ $# -le 1 ] || no_more_arguments "${@:2}"
     [ $# -eq 0 ] || which=(--bench "$1")
     need_rust
     start_private_services bench durable

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says so by panicking")]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
 const README: &str = include_str!("../../README.md");
@@ -26,6 +26,17 @@ fn read(directory: &Path, found: &mut String) {
             found.push_str(&fs::read_to_string(&path).unwrap());
         }
     }
+}
+
+#[test]
+fn alerts_fire_when_something_is_wrong_or_nobody_is_there_to_tell() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/monitoring/alerts_test.yaml");
+    let told = Command::new("promtool")
+        .args(["test", "rules"])
+        .arg(rules)
+        .output()
+        .unwrap_or_else(|_| panic!("there is no promtool; `./dev test` installs it"));
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
 }
 
 #[test]

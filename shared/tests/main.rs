@@ -1,6 +1,7 @@
 //! The shared crate against real servers.
 
 mod alerts;
+mod deployment;
 mod gitleaks;
 mod layers;
 mod queue;

@@ -64,7 +64,7 @@ async fn superuser(bed: &TestBed) -> DatabaseConnection {
     Database::connect(url.as_str()).await.unwrap()
 }
 
-async fn tamper(bed: &TestBed, sql: &str) {
+pub(crate) async fn tamper(bed: &TestBed, sql: &str) {
     let db = superuser(bed).await;
     db.execute_unprepared(sql)
         .await

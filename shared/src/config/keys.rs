@@ -40,8 +40,13 @@ impl KeyRing {
 
     fn parse(source: &mut Source, setting: &str, texts: &Secret<Vec<String>>, in_use: &str) -> Self {
         let mut keys: Vec<Key> = Vec::new();
-        for (position, text) in texts.expose().iter().enumerate() {
-            match parse(text) {
+        // As in a file of signing keys, a line each does as well as commas between them.
+        let entries = texts
+            .expose()
+            .iter()
+            .flat_map(|text| text.split_ascii_whitespace());
+        for (position, entry) in entries.enumerate() {
+            match parse(entry) {
                 Ok(key) if keys.iter().any(|known| known.id == key.id) => {
                     source.fault(format!("{setting}: key {position} has the id of an earlier one"));
                 }
@@ -51,7 +56,7 @@ impl KeyRing {
         }
         if keys.is_empty() {
             source.fault(format!(
-                "{setting}: holds no usable key; make one with `openssl rand -base64 32`"
+                "{setting}: holds no usable key; make one with `echo \"1:$(openssl rand -base64 32)\"`"
             ));
             keys.push(Key {
                 id: String::new(),

@@ -13,6 +13,7 @@ mod source;
 use std::{net::SocketAddr, path::Path, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use redis::IntoConnectionInfo;
 use url::Url;
 
 pub use self::{
@@ -280,7 +281,7 @@ impl Config {
     /// # Errors
     /// With every fault at once.
     pub fn load(process: Process, file: Option<&Path>) -> Result<Self, ConfigFaults> {
-        Self::read(process, Source::new(file, std::env::vars()))
+        Self::read(process, Source::new(file, std::env::vars_os()))
     }
 
     /// Reads the settings from the source.
@@ -313,9 +314,10 @@ const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
 
-fn local_url() -> Url {
+/// Stands in for the public URL that is missing, and breaks no rule: one fault is enough.
+fn stand_in_url() -> Url {
     #[expect(clippy::expect_used, reason = "a literal that a test reads")]
-    Url::parse("http://127.0.0.1:8080").expect("a valid URL")
+    Url::parse("https://127.0.0.1:8080").expect("a valid URL")
 }
 
 const DAY: u64 = 24 * 60 * 60;
@@ -342,7 +344,7 @@ impl Server {
             environment,
             listen: source.or("server.listen", local(8080)),
             metrics_listen: source.or("server.metrics_listen", local(9464)),
-            public_url: source.required("server.public_url", local_url()),
+            public_url: source.required("server.public_url", stand_in_url()),
             trusted_proxies: source.or("server.trusted_proxies", Vec::new()),
             max_body_bytes: source.or("server.max_body_bytes", 512 * 1024),
             max_import_bytes: source.or("server.max_import_bytes", 1024 * 1024 * 1024),
@@ -379,8 +381,13 @@ impl Postgres {
 
 impl Redis {
     fn read(source: &mut Source) -> Self {
+        let url = source.required_secret_url("redis.url", REDIS_SCHEMES);
+        let is_ours = Url::parse(url.expose()).is_ok_and(|url| REDIS_SCHEMES.contains(&url.scheme()));
+        if is_ours && url.expose().as_str().into_connection_info().is_err() {
+            source.fault("redis.url: has another host, port or number of a database than Redis can have");
+        }
         Self {
-            url: source.required_secret_url("redis.url", REDIS_SCHEMES),
+            url,
             key_prefix: source.or("redis.key_prefix", "lk".to_owned()),
         }
     }
@@ -478,6 +485,7 @@ impl Mail {
         let from = source.required("mail.from", "nobody@localhost.invalid".to_owned());
         let smtp_url = source.optional_secret_url("mail.smtp_url", &["smtp", "smtps"]);
         let directory: Option<String> = source.optional("mail.directory");
+        let nowhere = MailTransport::Smtp(Secret::new(String::new()));
         let transport = match (
             source.or("mail.transport", "smtp".to_owned()).as_str(),
             smtp_url,
@@ -486,12 +494,13 @@ impl Mail {
             ("smtp", Some(url), _) => MailTransport::Smtp(url),
             ("file", _, Some(directory)) => MailTransport::File(directory.into()),
             (transport, _, _) => {
-                source.fault(match transport {
-                    "smtp" => "mail.smtp_url: is missing",
-                    "file" => "mail.directory: is missing",
-                    _ => "mail.transport: expects smtp or file",
-                });
-                MailTransport::File(PathBuf::new())
+                let (fault, stand_in) = match transport {
+                    "file" => ("mail.directory: is missing", MailTransport::File(PathBuf::new())),
+                    "smtp" => ("mail.smtp_url: is missing", nowhere),
+                    _ => ("mail.transport: expects smtp or file", nowhere),
+                };
+                source.fault(fault);
+                stand_in
             }
         };
         // Close together at first: what most mails carry is good for an hour.

@@ -88,6 +88,7 @@ fn sanity(config: &Config, source: &mut Source) {
         ("tokens.change_email_ttl", tokens.change_email_ttl),
         ("tokens.unlock_ttl", tokens.unlock_ttl),
         ("tokens.mfa_ttl", tokens.mfa_ttl),
+        ("tokens.reauthentication_ttl", tokens.reauthentication_ttl),
         ("mail.timeout", config.mail.timeout),
         ("webhooks.timeout", config.webhooks.timeout),
         ("worker.sweep_interval", config.worker.sweep_interval),
@@ -98,6 +99,9 @@ fn sanity(config: &Config, source: &mut Source) {
     }
     if config.worker.concurrency == 0 {
         source.fault("worker.concurrency: must be at least 1");
+    }
+    if config.postgres.max_connections == 0 {
+        source.fault("postgres.max_connections: must be at least 1");
     }
 }
 
@@ -144,8 +148,11 @@ fn is_mailbox(text: &str) -> bool {
     EmailAddress::parse_with_options(address.trim(), options).is_ok()
 }
 
+/// Whether together they hold every address of a family.
 fn reaches_all(ranges: &[IpNet]) -> bool {
-    ranges.iter().any(|range| range.prefix_len() == 0)
+    IpNet::aggregate(&ranges.to_vec())
+        .iter()
+        .any(|range| range.prefix_len() == 0)
 }
 
 /// Whether nobody on the way to that mail server can read along. Nobody is on the way to this machine itself.

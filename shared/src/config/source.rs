@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
@@ -31,7 +32,7 @@ pub struct Source {
 
 impl Source {
     /// Reads the file, when there is one, and lays the environment over it.
-    pub fn new(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Self {
+    pub fn new<T: Into<OsString>>(file: Option<&Path>, env: impl IntoIterator<Item = (T, T)>) -> Self {
         let mut source = Self {
             values: BTreeMap::new(),
             known: BTreeSet::new(),
@@ -40,11 +41,12 @@ impl Source {
         if let Some(path) = file {
             source.read_file(path);
         }
-        let env: Vec<(String, String)> = env
+        let env: Vec<(String, OsString)> = env
             .into_iter()
             .filter_map(|(name, text)| {
-                let key = name.strip_prefix(ENV_PREFIX)?.to_lowercase();
-                Some((key.replace("__", "."), text))
+                let name = name.into();
+                let key = name.to_string_lossy().strip_prefix(ENV_PREFIX)?.to_lowercase();
+                Some((key.replace("__", "."), text.into()))
             })
             .collect();
         // A secret and the file that holds it are one setting.
@@ -54,8 +56,14 @@ impl Source {
                 .map_or_else(|| format!("{key}{FILE_SUFFIX}"), str::to_owned);
             source.values.remove(&other);
         }
-        let env = env.into_iter().map(|(key, text)| (key, Value::String(text)));
-        source.values.extend(env);
+        for (key, text) in env {
+            if text.to_str().is_none() {
+                source.fault(format!("{key}: is not UTF-8"));
+            }
+            source
+                .values
+                .insert(key, Value::String(text.to_string_lossy().into_owned()));
+        }
         source
     }
 
@@ -215,7 +223,7 @@ fn same_letters(one: &str, other: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::{ffi::OsString, io::Write, os::unix::ffi::OsStringExt};
 
     use super::Source;
     use crate::config::{Config, Process};
@@ -363,5 +371,98 @@ mod tests {
         let env = good().into_iter().map(|(name, value)| (name.to_owned(), value));
         let config = Config::read(Process::Worker, Source::new(None, env)).unwrap();
         assert!(config.tokens.keys.is_none());
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_a_strangers_or_named_without_its_value() {
+        let broken = || OsString::from_vec(b"hunter2\xff".to_vec());
+        let mut env: Vec<(OsString, OsString)> = good()
+            .into_iter()
+            .filter(|(name, _)| !name.ends_with("REDIS__URL"))
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        env.push(("PATH".into(), broken()));
+        env.push((broken(), broken()));
+        let read = |env: &Vec<(OsString, OsString)>| {
+            Config::read(Process::Api, Source::new(None, env.clone())).map_err(|faults| faults.0)
+        };
+        assert_eq!(read(&env).unwrap_err(), ["redis.url: is missing"]);
+        env.push(("LATCHKEY__REDIS__URL".into(), broken()));
+        let faults = read(&env).unwrap_err();
+        assert_eq!(faults[0], "redis.url: is not UTF-8");
+        assert!(!faults.join("").contains("hunter2"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_ring_of_keys_may_have_one_a_line() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, "2:{KEY}\r\n1:{KEY}\n\n").unwrap();
+        let mut env = good();
+        env.retain(|(name, _)| !name.ends_with("DATA_KEYS"));
+        let path = file.path().display().to_string();
+        env.push(("LATCHKEY__SECRETS__DATA_KEYS_FILE", path));
+        env.push(("LATCHKEY__PASSWORDS__PEPPERS", format!("b:{KEY} a:{KEY}")));
+        let config = read(env).unwrap();
+        let data_keys = config.secrets.data_keys.iter().map(|key| key.id.as_str());
+        assert_eq!(data_keys.collect::<Vec<_>>(), ["2", "1"]);
+        assert_eq!(config.passwords.peppers.unwrap().iter().count(), 2);
+    }
+
+    #[test]
+    fn what_is_missing_breaks_no_rule_besides() {
+        let mut env = good();
+        env.retain(|(name, _)| !name.contains("PUBLIC_URL") && !name.contains("__MAIL__T"));
+        env.push(("LATCHKEY__SERVER__TRUSTED_PROXIES", "10.0.0.0/8".to_owned()));
+        env[0].1 = "production".to_owned();
+        assert_eq!(
+            read(env).unwrap_err(),
+            ["server.public_url: is missing", "mail.smtp_url: is missing"]
+        );
+    }
+
+    #[test]
+    fn s37_what_cannot_work_or_holds_everybody_is_refused() {
+        let halves = "0.0.0.0/1,10.0.0.0/8,128.0.0.0/1";
+        for (name, value, fault) in [
+            (
+                "POSTGRES__MAX_CONNECTIONS",
+                "0",
+                "postgres.max_connections: must be at least 1",
+            ),
+            (
+                "TOKENS__REAUTHENTICATION_TTL",
+                "0",
+                "tokens.reauthentication_ttl: must be longer than nothing",
+            ),
+            (
+                "SERVER__TRUSTED_PROXIES",
+                halves,
+                "server.trusted_proxies: trusts every address",
+            ),
+            (
+                "WEBHOOKS__ALLOWED_CIDRS",
+                "8000::/1,::/1",
+                "webhooks.allowed_cidrs: allows every address",
+            ),
+            (
+                "REDIS__URL",
+                "rediss://127.0.0.1:6379/nought",
+                "redis.url: has another host",
+            ),
+        ] {
+            let name = format!("LATCHKEY__{name}");
+            let mut env = good();
+            env.retain(|(known, _)| !known.contains("__MAIL__T") && *known != name);
+            env[0].1 = "production".to_owned();
+            env[1].1 = "https://id.example.com".to_owned();
+            env.push(("LATCHKEY__MAIL__SMTP_URL", "smtps://mail.example.com".to_owned()));
+            if !name.contains("PROXIES") {
+                env.push(("LATCHKEY__SERVER__TRUSTED_PROXIES", "10.0.0.0/8".to_owned()));
+            }
+            env.push((&name, value.to_owned()));
+            let faults = read(env).unwrap_err();
+            assert_eq!(faults.len(), 1, "{faults:#?}");
+            assert!(faults[0].starts_with(fault), "{faults:#?}");
+        }
     }
 }

@@ -51,6 +51,7 @@ impl HashPool {
     /// # Errors
     /// When the settings are out of Argon2's range or a thread cannot start.
     pub fn start(settings: &config::Passwords) -> Result<Self, StartError> {
+        count_refusals(0);
         let hasher = Hasher::new(settings)?;
         let (work, inbox) = mpsc::channel::<Work>();
         let inbox = Arc::new(std::sync::Mutex::new(inbox));
@@ -160,6 +161,11 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
+/// Also of none, so that the first one is seen as a rise.
+fn count_refusals(refusals: u64) {
+    metrics::counter!("latchkey_password_refusals_total").increment(refusals);
+}
+
 /// One of the places in the queue, given back when dropped.
 struct Place(Arc<AtomicUsize>);
 
@@ -170,7 +176,7 @@ impl Place {
                 (taken < capacity).then_some(taken + 1)
             })
             .map_err(|_| {
-                metrics::counter!("latchkey_password_refusals_total").increment(1);
+                count_refusals(1);
                 PoolError::Busy
             })?;
         Ok(Self(Arc::clone(waiting)))

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use apalis_core::{error::BoxDynError, task::ExecutionContext, worker::ext::ack::Acknowledge};
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{backend::Link, entry};
+use super::{Lane, backend::Link, entry};
 use crate::batch::Batcher;
 
 /// The most entries in one exchange, and how many exchanges may be under way.
@@ -55,7 +55,12 @@ async fn finish(link: Link, ids: Vec<String>) -> Vec<()> {
     if let Err(error) = finished {
         let (lane, jobs) = (link.lane.as_str(), ids.len());
         tracing::warn!(lane, jobs, %error, "acknowledging failed, the jobs will run again");
-        metrics::counter!("latchkey_queue_ack_failures_total", "lane" => lane).increment(jobs as u64);
+        count_failures(link.lane, jobs);
     }
     vec![(); ids.len()]
+}
+
+/// Also of none, so that the first one is seen as a rise.
+pub(super) fn count_failures(lane: Lane, jobs: usize) {
+    metrics::counter!("latchkey_queue_ack_failures_total", "lane" => lane.as_str()).increment(jobs as u64);
 }

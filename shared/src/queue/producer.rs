@@ -143,6 +143,7 @@ struct LaneWriter {
 
 impl LaneWriter {
     fn new(settings: &Settings, lane: Lane, shares: &Arc<Shares>) -> Result<Self, QueueError> {
+        count_failures(lane, 0);
         let link = Link::new(settings, lane);
         Ok(Self {
             lane,
@@ -168,6 +169,7 @@ impl LaneWriter {
     }
 }
 
+/// Also of none, so that the first one is seen as a rise.
 fn count_failures(lane: Lane, jobs: usize) {
     metrics::counter!("latchkey_queue_push_failures_total", "lane" => lane.as_str()).increment(jobs as u64);
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{
     ConsumerOptions, Job, Lane, QueueError, Settings,
-    ack::Acknowledger,
+    ack::{self, Acknowledger},
     backend::{Backend, Link, backend},
     fetch::Fetching,
     takeover,
@@ -44,6 +44,8 @@ pub struct Consumer {
     reason = "names a run of the process, which is no row with an id"
 )]
 pub fn consume(settings: &Settings, lane: Lane, options: ConsumerOptions) -> Result<Consumer, QueueError> {
+    ack::count_failures(lane, 0);
+    count_panics(lane, 0);
     let link = Link::new(settings, lane);
     let fetching = Fetching {
         options,
@@ -139,6 +141,11 @@ where
         .await;
     if outcome.is_err() {
         tracing::error!(lane = lane.as_str(), job = %job.0, "handler panicked");
-        metrics::counter!("latchkey_queue_handler_panics_total", "lane" => lane.as_str()).increment(1);
+        count_panics(lane, 1);
     }
+}
+
+/// Also of none, so that the first one is seen as a rise.
+fn count_panics(lane: Lane, panics: u64) {
+    metrics::counter!("latchkey_queue_handler_panics_total", "lane" => lane.as_str()).increment(panics);
 }

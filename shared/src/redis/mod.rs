@@ -27,6 +27,8 @@ impl Redis {
     /// # Errors
     /// When the URL cannot be read.
     pub fn open(settings: &config::Redis) -> Result<Self, RedisError> {
+        // `rediss:` takes the process's provider of TLS, of which two are linked in. One that is there already does as well.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = Client::open(settings.url.expose().as_str())?;
         let options = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(500)))

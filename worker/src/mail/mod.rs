@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use latchkey_shared::{
     context::Context,
-    mail::work::{self, Claimed},
+    mail::{
+        Kind,
+        work::{self, Claimed},
+    },
     queue::Job,
     random,
     webhook::retry::Schedule,
@@ -30,6 +33,10 @@ pub(crate) struct Mailer {
 
 impl Mailer {
     pub(crate) fn new(context: &Context) -> Result<Self, TransportError> {
+        // The first mail that is given up is to be seen as a rise.
+        for kind in Kind::ALL {
+            count(kind.as_str().to_owned(), "given_up", 0);
+        }
         Ok(Self {
             context: context.clone(),
             transport: Arc::new(Transport::new(&context.config)?),
@@ -73,7 +80,7 @@ impl Mailer {
     async fn record(&self, claimed: &Claimed, sent: Result<(), SendError>) -> Result<(), DbErr> {
         let (kind, now) = (claimed.kind.clone(), self.context.clock.now());
         let Err(error) = sent else {
-            counter!("latchkey_mail_attempts_total", "kind" => kind, "outcome" => "succeeded").increment(1);
+            count(kind, "succeeded", 1);
             let waited = (now - claimed.created_at).to_std().unwrap_or_default();
             histogram!("latchkey_mail_delay_seconds").record(waited);
             return work::succeeded(&self.context, claimed).await;
@@ -85,8 +92,12 @@ impl Mailer {
             .next(number, now, share, None)
             .filter(|_| error.may_pass());
         let outcome = if next.is_some() { "failed" } else { "given_up" };
-        counter!("latchkey_mail_attempts_total", "kind" => kind, "outcome" => outcome).increment(1);
+        count(kind, outcome, 1);
         tracing::warn!(mail = %claimed.id, %error, ?next, "a mail was not sent");
         work::failed(&self.context, claimed, &error.to_string(), next).await
     }
+}
+
+fn count(kind: String, outcome: &'static str, attempts: u64) {
+    counter!("latchkey_mail_attempts_total", "kind" => kind, "outcome" => outcome).increment(attempts);
 }
