@@ -190,23 +190,8 @@ async fn sign_in(gateway: &Gateway) -> Value {
     answer.json().await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gateway_passes_on_what_is_the_apis_and_nothing_else() {
-    let bed = TestBed::new().await;
-    Api::start(&bed).await.admin().await;
-    let api = api_of(&bed).await;
-    let gateway = Gateway::before(&[&api.base_url]).await;
-
-    // s29: what a client says of where it comes from does not pass.
-    let token = sign_in(&gateway).await["access_token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let sessions = gateway.request(Method::GET, "/v1/sessions").bearer_auth(&token);
-    let sessions: Value = sessions.send().await.unwrap().json().await.unwrap();
-    assert_eq!(sessions["data"][0]["address"], "127.0.0.1", "{sessions}");
-
-    // In clear nothing is asked that holds a credential.
+/// In clear nothing is asked that holds a credential.
+async fn refuse_credentials_in_clear(gateway: &Gateway) {
     let moved = gateway
         .in_clear(
             gateway.http,
@@ -224,7 +209,25 @@ async fn the_gateway_passes_on_what_is_the_apis_and_nothing_else() {
         )
         .await;
     assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_passes_on_what_is_the_apis_and_nothing_else() {
+    let bed = TestBed::new().await;
+    Api::start(&bed).await.admin().await;
+    let api = api_of(&bed).await;
+    let gateway = Gateway::before(&[&api.base_url]).await;
+
+    // s29: what a client says of where it comes from does not pass.
+    let token = sign_in(&gateway).await["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let sessions = gateway.request(Method::GET, "/v1/sessions").bearer_auth(&token);
+    let sessions: Value = sessions.send().await.unwrap().json().await.unwrap();
+    assert_eq!(sessions["data"][0]["address"], "127.0.0.1", "{sessions}");
+
+    refuse_credentials_in_clear(&gateway).await;
     for path in [
         "/health/live",
         "/health/ready",

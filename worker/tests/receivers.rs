@@ -179,7 +179,7 @@ async fn of_an_answer_so_much_is_kept_and_no_more() {
     world.endpoint(&receiver.url("/")).await;
     let mut headers = vec![("x-long", "v".repeat(2_000))];
     headers.extend((0..60).map(|number| ("x-many", number.to_string())));
-    let body = [b"a\0b".as_slice(), &[b'c'; 20_000]].concat();
+    let body = ["a\0b", &"c".repeat(20_000)].concat().into_bytes();
     receiver.answer([Answer::Status(200, headers, body)]);
     let worker = world.worker().await;
     world.publish("order.placed", json!({})).await;
