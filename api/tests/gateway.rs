@@ -270,6 +270,27 @@ async fn the_gateway_passes_on_what_is_the_apis_and_nothing_else() {
     let answer = large.send().await.unwrap();
     assert_eq!(answer.status(), 413);
     assert_eq!(answer.json::<Value>().await.unwrap()["code"], "body_too_large");
+    assert_eq!(requests(&api).await, before, "none of them reached the API");
+
+    // An import is larger, and is answered line by line.
+    let lines =
+        (0..3_000).map(|number| json!({ "email": format!("{number}@example.com"), "name": "x".repeat(190) }));
+    let import = gateway
+        .request(Method::POST, "/v1/users/import")
+        .bearer_auth(&token)
+        .header("content-type", "application/x-ndjson")
+        .body(ndjson(lines));
+    let report = import.send().await.unwrap().text().await.unwrap();
+    assert!(
+        report.lines().last().unwrap().contains(r#""created":3000"#),
+        "{:?}",
+        report.lines().last()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_gateway_cannot_read_it_refuses_as_the_api_would() {
+    let gateway = Gateway::before(&["http://127.0.0.1:9"]).await;
     let long = gateway
         .old_client
         .get(format!("https://{HOST}:{}/health/live", gateway.https.port()))
@@ -288,22 +309,6 @@ async fn the_gateway_passes_on_what_is_the_apis_and_nothing_else() {
             "{answer}"
         );
     }
-    assert_eq!(requests(&api).await, before, "none of them reached the API");
-
-    // An import is larger, and is answered line by line.
-    let lines =
-        (0..3_000).map(|number| json!({ "email": format!("{number}@example.com"), "name": "x".repeat(190) }));
-    let import = gateway
-        .request(Method::POST, "/v1/users/import")
-        .bearer_auth(&token)
-        .header("content-type", "application/x-ndjson")
-        .body(ndjson(lines));
-    let report = import.send().await.unwrap().text().await.unwrap();
-    assert!(
-        report.lines().last().unwrap().contains(r#""created":3000"#),
-        "{:?}",
-        report.lines().last()
-    );
 }
 
 /// So many the API has answered.
