@@ -37,6 +37,7 @@ pub mod idempotency;
 pub mod limit;
 pub mod lockout;
 pub mod mail;
+pub mod memory;
 pub mod mfa;
 pub mod open_files;
 pub mod outbox;

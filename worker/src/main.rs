@@ -7,7 +7,7 @@ use latchkey_shared::{
     clock::SystemClock,
     config::{Config, Process},
     context::Context,
-    open_files,
+    memory, open_files,
     random::OsRandom,
     telemetry,
 };
@@ -46,6 +46,7 @@ async fn work(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::load(Process::Worker, file.as_deref())?;
     telemetry::init_logs(&config.log)?;
     open_files::raise_limit();
+    memory::in_small_pages();
     let metrics = telemetry::init_metrics()?;
 
     let shutdown = stop_on_signal()?;
