@@ -6,7 +6,7 @@
 //! | layer | modules | what they are |
 //! |---|---|---|
 //! | 0 | [`cidr`] [`id`] [`principal`] [`clock`] [`random`] [`secret`] [`page`] [`permission`] [`trace`] [`version`] | pure values and rules |
-//! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`open_files`] [`postgres`] [`queue`] [`redis`] [`signal`] [`telemetry`] [`usage`] | what the domain stands on |
+//! | 1 | [`batch`] [`config`] [`crypto`] [`entity`] [`error`] [`limit`] [`memory`] [`open_files`] [`postgres`] [`queue`] [`redis`] [`resolver`] [`signal`] [`telemetry`] [`usage`] | what the domain stands on |
 //! | 2 | [`context`] | all of that in one hand, and the one way to change anything |
 //! | 3 | [`audit`] [`idempotency`] [`mail`] [`outbox`] [`partition`] [`retention`] [`webhook`] | what follows from a change |
 //! | 4 | [`lockout`] [`rbac`] [`service_account`] [`tenant`] [`user`] | who there is |
