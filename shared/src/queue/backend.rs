@@ -4,10 +4,7 @@
 //! demoted to a replica, leaves connections behind that fail for a long time without breaking; so
 //! after any error the next exchange opens a new one.
 
-use std::{
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use apalis_core::backend::custom::{BackendBuilder, CustomBackend};
 use futures::{StreamExt, stream};
@@ -17,6 +14,7 @@ use tokio::{sync::Mutex, time::timeout};
 use super::{
     EXCHANGE_TIMEOUT, Job, Lane, QueueError, Settings,
     fetch::{Deliveries, Fetching, deliveries},
+    share::Shares,
     sink::StreamSink,
     stream_key,
 };
@@ -44,19 +42,19 @@ pub(super) fn backend(link: Link, fetching: Option<Fetching>) -> Result<Backend,
 pub(super) struct Link {
     pub(super) lane: Lane,
     pub(super) key: String,
-    /// The stream's, when something was last pushed to it.
-    pub(super) length: Arc<AtomicUsize>,
+    /// Told how long the stream is whenever something was pushed to it.
+    pub(super) shares: Arc<Shares>,
     client: redis::Client,
     /// Shared by all exchanges that do not wait for entries.
     shared: Arc<Mutex<Option<MultiplexedConnection>>>,
 }
 
 impl Link {
-    pub(super) fn new(settings: &Settings, lane: Lane) -> Self {
+    pub(super) fn new(settings: &Settings, lane: Lane, shares: Arc<Shares>) -> Self {
         Self {
             lane,
             key: stream_key(&settings.prefix, lane),
-            length: Arc::default(),
+            shares,
             client: settings.client.clone(),
             shared: Arc::default(),
         }

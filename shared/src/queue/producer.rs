@@ -54,7 +54,15 @@ impl Producer {
         let shares = Arc::new(Shares::default());
         let lanes = Lane::ALL
             .into_iter()
-            .map(|lane| LaneWriter::new(settings, lane, &shares))
+            .map(|lane| {
+                // Only first attempts are shared out.
+                let shares = if lane == Lane::Fresh {
+                    Arc::clone(&shares)
+                } else {
+                    Arc::default()
+                };
+                LaneWriter::new(settings, lane, shares)
+            })
             .collect::<Result<_, _>>()?;
         tokio::spawn(write(receiver, lanes, Arc::clone(&refused)));
         Ok(Self {
@@ -136,21 +144,15 @@ struct LaneWriter {
     lane: Lane,
     backend: Backend,
     jobs: Vec<Job>,
-    /// Of the stream, once something is pushed.
-    length: Arc<AtomicUsize>,
-    shares: Option<Arc<Shares>>,
 }
 
 impl LaneWriter {
-    fn new(settings: &Settings, lane: Lane, shares: &Arc<Shares>) -> Result<Self, QueueError> {
+    fn new(settings: &Settings, lane: Lane, shares: Arc<Shares>) -> Result<Self, QueueError> {
         count_failures(lane, 0);
-        let link = Link::new(settings, lane);
         Ok(Self {
             lane,
-            length: Arc::clone(&link.length),
-            backend: backend(link, None)?,
+            backend: backend(Link::new(settings, lane, shares), None)?,
             jobs: Vec::new(),
-            shares: (lane == Lane::Fresh).then(|| Arc::clone(shares)),
         })
     }
 
@@ -163,8 +165,6 @@ impl LaneWriter {
         if let Err(error) = self.backend.push_bulk(jobs).await {
             tracing::warn!(lane = self.lane.as_str(), jobs = count, %error, "push failed");
             count_failures(self.lane, count);
-        } else if let Some(shares) = &self.shares {
-            shares.saw(self.length.load(Ordering::Relaxed), Instant::now());
         }
     }
 }

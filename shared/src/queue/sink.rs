@@ -6,8 +6,8 @@
 
 use std::{
     pin::Pin,
-    sync::atomic::Ordering,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use apalis_core::task::Task;
@@ -47,7 +47,7 @@ impl StreamSink {
                 let link = self.link.clone();
                 let write = async move {
                     let (length,) = link.exchange(&entry::append(&link.key, jobs)).await?;
-                    link.length.store(length, Ordering::Relaxed);
+                    link.shares.saw(length, Instant::now());
                     Ok(())
                 };
                 self.writing = Some(write.boxed());

@@ -4,7 +4,7 @@
 //! pending. A panic counts as the handler's end; the sweep brings the job back if its row is still
 //! due.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use apalis::layers::WorkerBuilderExt;
 use apalis_core::{
@@ -46,7 +46,7 @@ pub struct Consumer {
 pub fn consume(settings: &Settings, lane: Lane, options: ConsumerOptions) -> Result<Consumer, QueueError> {
     ack::count_failures(lane, 0);
     count_panics(lane, 0);
-    let link = Link::new(settings, lane);
+    let link = Link::new(settings, lane, Arc::default());
     let fetching = Fetching {
         options,
         consumer: Uuid::new_v4().to_string(),
