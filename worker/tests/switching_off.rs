@@ -6,12 +6,13 @@ use latchkey_shared::{
     entity::DeliveryState,
     partition,
     principal::Origin,
-    webhook::{self, Endpoint, EndpointPatch},
+    webhook::{self, Endpoint, EndpointPatch, WebhookError},
 };
 use latchkey_testing::{Answer, Mailbox, Receiver};
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::json;
 
-use crate::world::World;
+use crate::{prove_retention::owner, world::World};
 
 const DAY: i64 = 24 * 3600;
 
@@ -219,6 +220,43 @@ async fn what_waited_when_an_endpoint_went_off_is_not_sent_when_it_is_on_again()
     assert_eq!(receiver.next().await.header("webhook-id"), wanted.to_string());
     worker.stop().await;
     assert!(receiver.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_endpoint_is_not_turned_on_while_much_of_what_waited_is_yet_to_be_cancelled() {
+    // Three times what one transaction cancels, and the first of them is held for longer than anybody waits.
+    const MANY: usize = 12_000;
+    let world = World::new().await;
+    let endpoint = world.endpoint("http://127.0.0.1:9/").await.endpoint;
+    world.backlog(MANY, 0).await;
+    world
+        .execute("UPDATE webhook_endpoints SET enabled = false")
+        .await;
+    let held = owner(&world).await.begin().await.unwrap();
+    let first = "SELECT id FROM deliveries ORDER BY id LIMIT 1 FOR UPDATE";
+    held.execute_unprepared(first).await.unwrap();
+    let on = || EndpointPatch {
+        enabled: Some(true),
+        ..EndpointPatch::default()
+    };
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
+        held.rollback().await.unwrap();
+    };
+    let (proof, origin) = (world.proof(), Origin::default());
+    let refused = webhook::update_endpoint(world.context(), &proof, &origin, endpoint.id, on());
+    let (refused, ()) = tokio::join!(refused, release);
+    assert!(
+        matches!(refused, Err(WebhookError::StillCancelling)),
+        "{refused:?}"
+    );
+    assert!(!look(&world, &endpoint).await.enabled);
+    // What was done by then stays done.
+    let pending = "SELECT count(*) FROM deliveries WHERE state = 'pending'";
+    assert_eq!(world.count(pending).await, 7_000);
+    patched(&world, &endpoint, on()).await;
+    assert!(look(&world, &endpoint).await.enabled);
+    assert_eq!(world.count(pending).await, 0);
 }
 
 #[tokio::test]
