@@ -7,6 +7,8 @@
 //! | scrypt (RFC 7914) | `$scrypt$ln=17,r=8,p=1$<salt>$<hash>` | 128 MiB, 128·N·r·p 256 MiB |
 //! | PBKDF2 (RFC 8018) with SHA-256 or SHA-512 | `$pbkdf2-sha256$i=600000$<salt>$<hash>` | 2,000,000 iterations |
 //!
+//! Django and passlib write some of them in a way of their own, which is read as well.
+//!
 //! What costs more is refused when it comes, not when its owner signs in: one line of an import could otherwise keep a
 //! hashing thread busy for minutes, as often as anybody likes to try. Each bound is about a second of one core. No
 //! pepper of ours went into such a hash; it is replaced by one of our own as soon as its password has proven right.
@@ -62,7 +64,8 @@ const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(
 pub enum InvalidHash {
     /// It is of none of the schemes.
     #[error(
-        "a hash begins with $argon2id$, $argon2i$, $argon2d$, $2a$, $2b$, $2y$, $scrypt$, $pbkdf2-sha256$ or $pbkdf2-sha512$"
+        "a hash begins with $argon2id$, $argon2i$, $argon2d$, $2a$, $2b$, $2y$, $scrypt$, $pbkdf2-sha256$ or $pbkdf2-sha512$; \
+         or as Django writes it, with argon2$, bcrypt$, scrypt$ or pbkdf2_sha256$"
     )]
     UnknownScheme,
     /// Its scheme is known, and the rest is not written as it should be.
@@ -102,6 +105,8 @@ impl ImportedHash {
     /// # Errors
     /// See [`InvalidHash`].
     pub fn parse(text: &str) -> Result<Self, InvalidHash> {
+        let respelt = respelt(text);
+        let text = respelt.as_deref().unwrap_or(text);
         let scheme = text.strip_prefix('$').and_then(|text| text.split('$').next());
         match scheme.unwrap_or_default() {
             "2a" | "2b" | "2y" => Self::bcrypt(text),
@@ -230,6 +235,33 @@ impl ImportedHash {
             output: output.as_bytes().to_vec(),
             head: format!("{head}$"),
         })
+    }
+}
+
+/// A hash of Django's or of passlib's, as its scheme writes it elsewhere.
+fn respelt(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split('$').collect();
+    match parts[..] {
+        // passlib has no name before the iterations, and an alphabet of its own.
+        ["", scheme, iterations, salt, hash]
+            if scheme.starts_with("pbkdf2-") && iterations.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            let [salt, hash] = [salt, hash].map(|text| text.replace('.', "+"));
+            Some(format!("${scheme}$i={iterations}${salt}${hash}"))
+        }
+        // Django's salt is a text, and is hashed as that.
+        ["pbkdf2_sha256", iterations, salt, hash] => {
+            let (salt, hash) = (BASE64.encode(salt), hash.trim_end_matches('='));
+            Some(format!("$pbkdf2-sha256$i={iterations}${salt}${hash}"))
+        }
+        ["scrypt", n, salt, r, p, hash] => {
+            let n = n.parse().ok().filter(|n: &u32| n.is_power_of_two())?;
+            let (ln, salt, hash) = (n.ilog2(), BASE64.encode(salt), hash.trim_end_matches('='));
+            Some(format!("$scrypt$ln={ln},r={r},p={p}${salt}${hash}"))
+        }
+        ["argon2", ..] => text.strip_prefix("argon2").map(str::to_owned),
+        ["bcrypt", "", ..] => text.strip_prefix("bcrypt$").map(str::to_owned),
+        _ => None,
     }
 }
 
@@ -412,6 +444,32 @@ mod tests {
         (
             "$pbkdf2-sha512$i=1000,l=64$c2l4dGVlbiBieXRlIHNhbA$Yap+zHg43MoT6Aovnx0eLwd0TXFYg0nTMon6xsLiI5UfcQFWyGnOyld7BLRRM3dgQN1DX79ugzzjp6FrKmgAag",
             "correct horse battery staple",
+        ),
+        // Made with Django 5.2.
+        (
+            "pbkdf2_sha256$1000$Hq3mZ0vTx8LwYb2NcRk5Sd$ebXd4QKkwqwpW909Z3yo3MyNH2dhfwZPbKpsQ0GHVsE=",
+            "correct horse",
+        ),
+        (
+            "scrypt$1024$Hq3mZ0vTx8LwYb2NcRk5Sd$8$1$MJOe/8I8+mdD/iW7yb7ZeGUuoU3mJSMz63QkuGfnFUU9m5RtKpTb19Rm0WNAzDPa22BJLCBhZkBs30FcgZ/xYw==",
+            "correct horse",
+        ),
+        (
+            "argon2$argon2id$v=19$m=64,t=1,p=1$SHEzbVowdlR4OEx3WWIyTmNSazVTZA$75BF547zkfFuOp1jWE5/hew5Q3Hg2r/b3L0SwqjaKeE",
+            "correct horse",
+        ),
+        (
+            "bcrypt$$2b$04$NP.agtkssdSX4zFzWie90ej6VvW5hQ.NcQBTdU.hGUa1N4.qHunvS",
+            "correct horse",
+        ),
+        // Made with passlib 1.7.4.
+        (
+            "$pbkdf2-sha256$1000$/j/nPKfUeq81RsgZw/hfSw$ENPQI0n4Hx1XUvFVpsaZcWsT2ms3Msi7EStUuMYCTDs",
+            "correct horse",
+        ),
+        (
+            "$pbkdf2-sha512$1000$lXLufe/935vzvneuVeq91w$XroOq85d8shKyoIO4jFVbdtHLSbujBZChVdslalSR19gjeNt6rsVJsExoHCvFZG00C2r9wAghsRjH.6fYsDL1A",
+            "correct horse",
         ),
     ];
 }

@@ -57,7 +57,8 @@ pub(super) struct ImportLine {
     #[oai(validator(min_length = 1, max_length = 200))]
     external_id: Option<String>,
     /// As its scheme writes it: `$argon2id$…`, `$argon2i$…`, `$argon2d$…`, `$2b$…` (also `$2a$`, `$2y$`), `$scrypt$…`,
-    /// `$pbkdf2-sha256$…`, `$pbkdf2-sha512$…`. Without it the user chooses a password by "forgot password".
+    /// `$pbkdf2-sha256$…`, `$pbkdf2-sha512$…`; or as Django and passlib write them. Without it the user chooses a password by
+    /// "forgot password".
     #[oai(validator(min_length = 1, max_length = 512))]
     password_hash: Option<String>,
     /// The secret of the user's authenticator (SHA-1, six digits, thirty seconds), in base32.
