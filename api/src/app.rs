@@ -20,7 +20,7 @@ struct Document(&'static str);
 /// When the document cannot be written.
 pub fn app(auth: Auth, draining: Draining) -> Result<impl Endpoint, serde_json::Error> {
     let document = spec::document()?;
-    let allowed = AllowedMethods::of(&document);
+    let allowed = AllowedMethods::of(&document, &["/openapi.json", "/docs", "/docs/{file}"]);
     let repeatable = Repeatable::of(&document);
     let document = spec::text(&document)?;
     let routes = Route::new()

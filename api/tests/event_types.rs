@@ -20,12 +20,20 @@ async fn owner(api: &Api) -> String {
 }
 
 async fn list(api: &Api, token: &str) -> Vec<Value> {
-    let page = api.get_as(token, PATH).await.expect(200);
-    assert_eq!(
-        (&page["has_more"], &page["next_cursor"]),
-        (&json!(false), &Value::Null)
-    );
-    page["data"].as_array().unwrap().clone()
+    pages(api, token, "").await.concat()
+}
+
+async fn pages(api: &Api, token: &str, limit: &str) -> Vec<Vec<Value>> {
+    let (mut pages, mut query) = (Vec::new(), format!("?{limit}"));
+    loop {
+        let page = api.get_as(token, &format!("{PATH}{query}")).await.expect(200);
+        pages.push(page["data"].as_array().unwrap().clone());
+        assert_eq!(page["has_more"], page["next_cursor"].is_string());
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            return pages;
+        };
+        query = format!("?{limit}&cursor={cursor}");
+    }
 }
 
 async fn own(api: &Api, token: &str) -> Vec<Value> {
@@ -303,8 +311,13 @@ async fn a_tenants_own_type_is_declared_changed_and_deleted_and_each_is_audited(
     assert_eq!(
         list(&api, &owner).await,
         all,
-        "the tenant's own after ours, by their names"
+        "the tenant's own after ours, newest first"
     );
+    let pages = pages(&api, &owner, "limit=2").await;
+    assert!(pages.iter().rev().skip(1).all(|page| page.len() == 2));
+    assert_eq!(pages.concat(), all);
+    let first = api.get_as(&owner, PATH).await.expect(200);
+    assert_eq!(first["data"], json!(all), "one page of it, where no limit is set");
 
     let patch = json!({ "description": "Somebody paid.", "schema": null });
     let patched = change(&api, &owner, Method::PATCH, "invoice.paid", Some(patch.clone())).await;

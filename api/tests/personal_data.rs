@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use latchkey_shared::{
     entity::TenantStatus,
     id::{TenantId, UserId},
@@ -18,7 +19,7 @@ use latchkey_shared::{
 use latchkey_testing::{Prove, TestBed};
 use reqwest::Method;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
@@ -172,6 +173,25 @@ async fn furnish(api: &Api, tenant: Uuid) -> (Uuid, String) {
     (user, text(&login, "access_token"))
 }
 
+/// Every text in it, with the name it stands under.
+fn scalars(value: &Value) -> Vec<(&str, &str)> {
+    let fields = value.as_object().into_iter().flatten();
+    let named = fields.map(|(name, value)| (name.as_str(), value));
+    let listed = value.as_array().into_iter().flatten().map(|value| ("", value));
+    let within = named
+        .chain(listed)
+        .flat_map(|(name, value)| match value.as_str() {
+            Some(text) => vec![(name, text)],
+            None => scalars(value),
+        });
+    within.collect()
+}
+
+/// Whether an instant is written as the contract writes them: UTC, in milliseconds.
+fn is_contracts(instant: &str) -> bool {
+    instant.len() == "2026-01-01T00:00:00.000Z".len() && instant.ends_with('Z')
+}
+
 #[tokio::test]
 async fn everything_stored_about_a_user_is_exported_and_then_gone() {
     let bed = TestBed::with(&[("server.trusted_proxies", "127.0.0.1/32")]).await;
@@ -222,6 +242,10 @@ async fn everything_stored_about_a_user_is_exported_and_then_gone() {
                 ),
             }
         }
+    }
+    for (column, value) in scalars(&export) {
+        let is_instant = value.parse::<DateTime<Utc>>().is_ok();
+        assert!(!is_instant || is_contracts(value), "{column}: {value}");
     }
     let created_at = &export["tables"]["users"]["rows"][0]["created_at"];
     let me = api.get_as(&token, "/v1/auth/me").await.expect(200);

@@ -61,8 +61,10 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for FormOrJson<T> {
             );
             return Err(failure.into());
         }
-        let bytes = json::read(request, body).await?;
-        Ok(Self(json::typed(fields(&bytes)?)?))
+        let mut fields = fields(&json::read(request, body).await?)?;
+        // OAuth's clients send parameters of their own, which are ignored (RFC 6749 section 3.2).
+        fields.retain(|name, _| json::schema_of::<T>().names(name));
+        Ok(Self(json::typed(Value::Object(fields))?))
     }
 }
 
@@ -72,7 +74,7 @@ pub(super) fn is_form(content_type: &str) -> bool {
 }
 
 /// RFC 6749 section 3.2: no parameter may stand twice.
-fn fields(bytes: &[u8]) -> Result<Value, Failure> {
+fn fields(bytes: &[u8]) -> Result<Map<String, Value>, Failure> {
     let mut fields = Map::new();
     for (name, value) in form_urlencoded::parse(bytes) {
         let value = Value::String(value.into_owned());
@@ -81,5 +83,5 @@ fn fields(bytes: &[u8]) -> Result<Value, Failure> {
             return Err(Failure::fields(ProblemCode::ValidationFailed, vec![field]));
         }
     }
-    Ok(Value::Object(fields))
+    Ok(fields)
 }

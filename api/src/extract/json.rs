@@ -16,7 +16,7 @@ use poem_openapi::{
     registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry},
     types::{ParseFromJSON, ToJSON, Type},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::{form, schema::Schema};
@@ -131,7 +131,7 @@ fn malformed(error: &serde_json::Error) -> Failure {
 }
 
 /// Schemas are read once a type.
-fn schema_of<T: Type + 'static>() -> Arc<Schema> {
+pub(super) fn schema_of<T: Type + 'static>() -> Arc<Schema> {
     static KNOWN: LazyLock<RwLock<HashMap<TypeId, Arc<Schema>>>> = LazyLock::new(RwLock::default);
     let id = TypeId::of::<T>();
     if let Some(schema) = KNOWN.read().ok().and_then(|known| known.get(&id).cloned()) {
@@ -170,17 +170,59 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for Json<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<Self::ParamType>,
     ) -> Result<Self> {
-        let content_type = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        if !content_type.is_some_and(Self::check_content_type) {
-            let failure = Failure::new(
-                ProblemCode::UnsupportedMediaType,
-                "Send the body as application/json.",
-            );
-            return Err(failure.into());
-        }
+        require_json(request)?;
         <Self as ParsePayload>::from_request(request, body).await
+    }
+}
+
+fn require_json(request: &Request) -> Result<(), Failure> {
+    let content_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(<Json<Value> as Payload>::check_content_type) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ProblemCode::UnsupportedMediaType,
+        "Send the body as application/json.",
+    ))
+}
+
+/// A JSON body of which nothing has to be said: without one it is an object without fields.
+pub struct OptionalJson<T>(pub T);
+
+impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for OptionalJson<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <Json<T> as Payload>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let meta = <Json<T> as ApiExtractor>::request_meta();
+        meta.map(|meta| MetaRequest {
+            required: false,
+            ..meta
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<Self::ParamType>,
+    ) -> Result<Self> {
+        // Seen at once: what is not JSON came with no look at how long it takes.
+        let sent = body.take()?;
+        if sent.is_empty() {
+            return Ok(Self(typed(Value::Object(Map::new()))?));
+        }
+        require_json(request)?;
+        *body = RequestBody::new(sent);
+        let Json(value) = <Json<T> as ParsePayload>::from_request(request, body).await?;
+        Ok(Self(value))
     }
 }

@@ -13,7 +13,7 @@ mod tenant;
 pub use self::{
     bearer::{Bearer, ByKey, Credential, Enrolling, Permit, Recent},
     form::FormOrJson,
-    json::Json,
+    json::{Json, OptionalJson},
     limit::{Limit, LimitClass, Mail, SignIn, Token},
     lines::{BYTES, Line, Lines, NDJSON},
     tenant::{InTenant, Named},

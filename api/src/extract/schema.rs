@@ -37,16 +37,25 @@ impl Schema {
         errors
     }
 
+    /// Whether it is an object's, with a field of that name.
+    pub(super) fn names(&self, field: &str) -> bool {
+        let schema = self.resolve(&self.root);
+        schema.is_some_and(|schema| schema.properties.iter().any(|(name, _)| *name == field))
+    }
+
+    fn resolve<'a>(&'a self, schema: &'a MetaSchemaRef) -> Option<&'a MetaSchema> {
+        match schema {
+            MetaSchemaRef::Inline(schema) => Some(schema),
+            MetaSchemaRef::Reference(name) => self.registry.schemas.get(name),
+        }
+    }
+
     fn visit(&self, schema: &MetaSchemaRef, value: &Value, at: &mut String, errors: &mut Vec<FieldError>) {
         if errors.len() >= MAX_FAULTS {
             return;
         }
-        let schema = match schema {
-            MetaSchemaRef::Inline(schema) => &**schema,
-            MetaSchemaRef::Reference(name) => match self.registry.schemas.get(name) {
-                Some(schema) => schema,
-                None => return,
-            },
+        let Some(schema) = self.resolve(schema) else {
+            return;
         };
         for part in &schema.all_of {
             self.visit(part, value, at, errors);

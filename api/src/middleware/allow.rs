@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::template::Template;
 
-/// Methods by path, read from the published document.
+/// Methods by path.
 #[derive(Clone)]
 pub struct AllowedMethods(Arc<Vec<(Template, HeaderValue)>>);
 
 impl AllowedMethods {
-    /// Reads the document's paths.
+    /// Those of the document's paths, and of those beside it that are only read.
     #[must_use]
-    pub fn of(document: &Value) -> Self {
+    pub fn of(document: &Value, read_only: &[&str]) -> Self {
         let paths = document["paths"].as_object().into_iter().flatten();
         let read = |(path, operations): (&String, &Value)| {
             let methods: Vec<String> = operations
@@ -25,7 +25,9 @@ impl AllowedMethods {
             let methods = HeaderValue::from_str(&methods.join(", ")).ok()?;
             Some((Template::of(path), methods))
         };
-        Self(Arc::new(paths.filter_map(read).collect()))
+        let get = HeaderValue::from_static("GET");
+        let beside = read_only.iter().map(|path| (Template::of(path), get.clone()));
+        Self(Arc::new(paths.filter_map(read).chain(beside).collect()))
     }
 
     /// The value of `Allow` for a path.

@@ -59,7 +59,7 @@ pub struct Problem {
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq, Object)]
 pub struct FieldError {
-    /// A JSON pointer into the body (RFC 6901), or `/query/name`, `/path/name`, `/header/name`.
+    /// A JSON pointer into the body (RFC 6901), or `/query/name`, `/header/name`.
     pub pointer: String,
     /// A stable word: what is wrong with the field, as `required`, `too_long`, `unknown_field` or `not_nullable`.
     pub code: String,

@@ -2,10 +2,35 @@
 
 use chrono::TimeDelta;
 use futures::future::join_all;
+use reqwest::{Method, header};
 use serde_json::json;
 
 use super::{World, path};
-use crate::{service_accounts::delete_as, support::text};
+use crate::{
+    service_accounts::delete_as,
+    support::{Api, text},
+};
+
+#[tokio::test]
+async fn a_key_is_rotated_with_nothing_said() {
+    let world = World::new().await;
+    let api = &world.api;
+    let (_, mut shown) = world.key(&["users:read"]).await;
+    // By clients that send no body, an empty one, or say what it would be.
+    for content_type in [None, Some("application/json")] {
+        let request = api.request(Method::POST, &format!("{}/rotate", path(&shown)));
+        let request = content_type.into_iter().fold(request, |request, kind| {
+            request.header(header::CONTENT_TYPE, kind).body("")
+        });
+        let created = Api::send(request.bearer_auth(&world.owner)).await.expect(201);
+        assert_eq!(created["rotated_from"], shown["id"]);
+        shown = created["api_key"].clone();
+    }
+    let request = api.request(Method::POST, &format!("{}/rotate", path(&shown)));
+    Api::send(request.bearer_auth(&world.owner).body("overlap_seconds=0"))
+        .await
+        .refused(415, "unsupported_media_type");
+}
 
 #[tokio::test]
 async fn s28_a_rotated_key_works_until_the_overlap_has_passed_and_its_limits_go_over() {

@@ -87,11 +87,16 @@ fn from(table: &Table) -> Option<String> {
     Some(format!("{} t WHERE t.tenant_id = $1 AND ({rows})", table.name))
 }
 
+/// Whether the column is an instant, by its name.
+fn is_time(column: &str) -> bool {
+    column.ends_with("_at") || column.ends_with("_until") || column == "hour"
+}
+
 /// The column as a pair of `json_build_object`.
 fn field(column: &str, class: Class) -> String {
     match class {
-        // As the contract writes times; ours are the columns that end so.
-        _ if column.ends_with("_at") || column.ends_with("_until") => {
+        // As the contract writes times.
+        _ if is_time(column) => {
             format!(r#"'{column}', to_char(t.{column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"#)
         }
         Class::Personal | Class::Reference | Class::Operational | Class::Retained => {

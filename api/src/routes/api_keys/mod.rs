@@ -31,7 +31,7 @@ use self::{
 };
 use super::{Tag, page};
 use crate::{
-    extract::{ByKey, ClientOrigin, Json, Limit, Permit, Token},
+    extract::{ByKey, ClientOrigin, Json, Limit, OptionalJson, Permit, Token},
     problem::{
         ApiResult, Conflict, Failure, FieldError, Input, Limited, NotFound, Parameters, Permitted,
         ProblemCode,
@@ -224,7 +224,7 @@ impl ApiKeysApi {
         origin: ClientOrigin,
         /// The key
         id: Path<Uuid>,
-        body: Json<RotateApiKeyRequest>,
+        body: OptionalJson<RotateApiKeyRequest>,
     ) -> ApiResult<Created<CreatedApiKeyView>, (Permitted, Input, NotFound, Conflict)> {
         let (id, overlap) = (ApiKeyId(id.0), body.0.overlap());
         let created = api_key::rotate(&auth.context, &caller, &origin, id, overlap).await?;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{extract::Json, reply::Ok as Reply};
 
-/// A question about a token (RFC 7662 section 2.1).
+/// A question about a token (RFC 7662 section 2.1). A form may have parameters of other names, which are ignored.
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub(super) struct IntrospectRequest {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{attempts::ErrorClassView, model::DeliveryView};
 use crate::{
-    extract::{ClientOrigin, Json, Permit},
+    extract::{ClientOrigin, Json, OptionalJson, Permit},
     problem::{ApiResult, Conflict, Failure, FieldError, Input, NotFound, Permitted, ProblemCode},
     reply::{Accepted, Ok as Reply},
     routes::Tag,
@@ -47,7 +47,7 @@ impl WebhookActionsApi {
         origin: ClientOrigin,
         /// The endpoint
         id: Path<Uuid>,
-        body: Json<RotateSecretRequest>,
+        body: OptionalJson<RotateSecretRequest>,
     ) -> ApiResult<Reply<SecretView>, (Permitted, Input, NotFound, Conflict)> {
         let (id, overlap) = (EndpointId(id.0), body.0.overlap());
         let secret = webhook::rotate_secret(&auth.context, &caller, &origin, id, overlap).await?;

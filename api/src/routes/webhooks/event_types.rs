@@ -3,14 +3,14 @@
 use latchkey_shared::{
     auth::Auth,
     outbox::OwnEventType,
-    page::Page,
+    page::MAX_LIMIT,
     permission::{WebhooksRead, WebhooksWrite},
     webhook::{self, EventTypeInfo, EventTypePatch, NewEventType},
 };
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
-    param::Path,
+    param::{Path, Query},
     types::{Example, MaybeUndefined},
 };
 use serde_json::{Map, Value, json};
@@ -18,9 +18,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     extract::{ClientOrigin, Json, Kept, Permit},
     json_object::JsonObject,
-    problem::{ApiResult, Conflict, Failure, FieldError, Input, NotFound, Permitted, ProblemCode},
+    problem::{
+        ApiResult, Conflict, Failure, FieldError, Input, NotFound, Parameters, Permitted, ProblemCode,
+    },
     reply::{Created, List, NoContent, Ok as Reply},
-    routes::{Tag, changed},
+    routes::{Tag, changed, page},
 };
 
 /// The operations.
@@ -30,20 +32,22 @@ pub struct EventTypesApi;
 impl EventTypesApi {
     /// List event types
     ///
-    /// All on one page: the built-in ones, each with the JSON Schema (2020-12) of the body that receivers get and an
-    /// example of it, then the tenant's own by their names. Fields may be added to a schema, and reasons to a list of them.
-    /// Takes `webhooks:read`.
+    /// The built-in ones first, each with the JSON Schema (2020-12) of the body that receivers get and an example of it, then
+    /// the tenant's own, newest first. Fields may be added to a schema, and reasons to a list of them. Takes `webhooks:read`.
     #[oai(path = "/", method = "get", operation_id = "listEventTypes")]
     async fn list(
         &self,
         Data(auth): Data<&Auth>,
         Permit(caller): Permit<WebhooksRead>,
-    ) -> ApiResult<Reply<List<EventTypeView>>, Permitted> {
-        let data = webhook::list_event_types(&auth.context, &caller).await?;
-        Ok(Reply(List::of(Page {
-            data,
-            next_cursor: None,
-        })))
+        /// Rows of a page; 100 when absent, which holds all built-in ones
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<Option<u32>>,
+        /// `next_cursor` of the page before
+        cursor: Query<Option<String>>,
+    ) -> ApiResult<Reply<List<EventTypeView>>, (Permitted, Parameters)> {
+        let page = page(limit.0.or(Some(MAX_LIMIT)), cursor.0.as_deref())?;
+        let types = webhook::list_event_types(&auth.context, &caller, page).await?;
+        Ok(Reply(List::of(types)))
     }
 
     /// Declare an event type

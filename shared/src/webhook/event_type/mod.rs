@@ -8,6 +8,7 @@ mod store;
 
 use sea_orm::{ActiveModelTrait, ActiveValue::Set, IntoActiveModel};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::{WebhookError, field::checked_description};
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     entity::event_type,
     id::EventTypeId,
     outbox::{self, OwnEventType, event::Described},
+    page::{Page, PageRequest},
     permission::{Authorized, WebhooksRead, WebhooksWrite},
     principal::Origin,
 };
@@ -107,19 +109,27 @@ pub struct EventTypePatch {
     pub example: Option<Option<Object>>,
 }
 
-/// The built-in types, then the tenant's own by their names.
+/// A page of the built-in types, then the tenant's own, newest first.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn list_event_types(
     context: &Context,
     caller: &Authorized<WebhooksRead>,
-) -> Result<Vec<EventTypeInfo>> {
+    page: PageRequest,
+) -> Result<Page<EventTypeInfo>> {
     let tenant = caller.principal().tenant;
     let tx = context.postgres.tenant(tenant).await?;
-    let own = store::list(tenant, &tx).await?;
-    let built_in = outbox::event::described().iter().map(EventTypeInfo::from);
-    Ok(built_in.chain(own.into_iter().map(EventTypeInfo::from)).collect())
+    // A built-in one's place comes before the ids of all rows, which begin with a time.
+    let places = (0..).map(|place| Uuid::from_u128(u128::MAX - 1 - place));
+    let built_in = places.zip(outbox::event::described());
+    let mut listed: Vec<_> = built_in
+        .filter(|(place, _)| *place < page.before_or_max())
+        .map(|(place, described)| (place, described.into()))
+        .collect();
+    let own = store::list(tenant, &tx, page).await?;
+    listed.extend(own.into_iter().map(|row| (row.id.0, row.into())));
+    Ok(Page::cut(listed, page, |(place, _)| *place).map(|(_, info)| info))
 }
 
 /// Declares a type.

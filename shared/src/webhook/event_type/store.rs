@@ -8,14 +8,21 @@ use sea_orm::{
 use crate::{
     entity::{event_type, tenant},
     id::{EventTypeId, TenantId},
+    page::PageRequest,
     postgres::Tx,
 };
 
-/// The tenant's own, by their names.
-pub(super) async fn list(tenant: TenantId, tx: &Tx) -> Result<Vec<event_type::Model>, DbErr> {
+/// The tenant's own, newest first.
+pub(super) async fn list(
+    tenant: TenantId,
+    tx: &Tx,
+    page: PageRequest,
+) -> Result<Vec<event_type::Model>, DbErr> {
     event_type::Entity::find()
         .filter(event_type::Column::TenantId.eq(tenant))
-        .order_by_asc(event_type::Column::Name)
+        .filter(event_type::Column::Id.lt(page.before_or_max()))
+        .order_by_desc(event_type::Column::Id)
+        .limit(page.fetch().unsigned_abs())
         .all(tx)
         .await
 }
