@@ -1,19 +1,11 @@
 //! What an operator runs by hand.
 
-use std::{
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{net::TcpListener, path::Path, time::Duration};
 
-use latchkey_testing::TestBed;
+use latchkey_testing::{PrivateRedis, TestBed};
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection};
 use serde_json::json;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, sleep},
-};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::{
@@ -21,6 +13,48 @@ use crate::{
     gateway::certify,
     support::{ADMIN, Api, PASSWORD, code_and_text, command},
 };
+
+#[tokio::test]
+async fn s37_a_server_with_unsafe_settings_says_what_the_check_says_and_does_not_start() {
+    let bed = TestBed::new().await;
+    // Both databases, to a server that has begun.
+    let databases = TcpListener::bind("127.0.0.1:0").unwrap();
+    databases.set_nonblocking(true).unwrap();
+    let there = databases.local_addr().unwrap();
+    let in_production = |arguments: &[&str]| {
+        let mut command = command(&bed, arguments);
+        command
+            .env("LATCHKEY__SERVER__ENVIRONMENT", "production")
+            .env("LATCHKEY__SERVER__PUBLIC_URL", "http://id.example.com")
+            .env("LATCHKEY__TOKENS__KEYS", "k1:c2hvcnQ=")
+            .env("LATCHKEY__POSTGRES__URL", format!("postgres://u:p@{there}/none"))
+            .env("LATCHKEY__REDIS__URL", format!("redis://{there}/0"));
+        command
+    };
+    let (code, faults) = code_and_text(&mut in_production(&["config", "check"]));
+    assert_eq!(code, Some(1));
+    for fault in [
+        "server.public_url: ",
+        "server.trusted_proxies: ",
+        "tokens.keys: ",
+        "mail.transport: ",
+        "passwords: ",
+    ] {
+        assert!(faults.contains(&format!("\n{fault}")), "{fault} in {faults}");
+    }
+    for arguments in [&["serve"][..], &[]] {
+        let mut server = tokio::process::Command::from(in_production(arguments));
+        let ended = timeout(Duration::from_secs(20), server.kill_on_drop(true).output()).await;
+        let output = ended.unwrap().unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        assert_eq!(
+            (output.status.code(), String::from_utf8(told).unwrap()),
+            (Some(1), faults.clone())
+        );
+    }
+    // It listens once it has asked them.
+    assert!(databases.accept().is_err(), "it has started to start");
+}
 
 fn with_database(url: &str, database: &str) -> Url {
     let mut url = Url::parse(url).unwrap();
@@ -210,35 +244,18 @@ async fn the_doctor_knows_every_place_that_names_a_data_key() {
     );
 }
 
-/// A server that speaks nothing but TLS. Dropped, it is killed.
-struct PrivateRedis(Child);
-
-impl PrivateRedis {
-    async fn start(port: u16, files: &Path) -> Self {
-        let server = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--tls-auth-clients", "no"])
-            .args(["--tls-port", &port.to_string()])
-            .args(["--tls-cert-file", "fullchain.pem", "--tls-key-file", "key.pem"])
-            .args(["--tls-ca-cert-file", "authority.pem"])
-            .current_dir(files)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self(server);
-        let until = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(Instant::now() < until, "Redis does not listen");
-            sleep(Duration::from_millis(20)).await;
-        }
-        server
-    }
-}
-
-impl Drop for PrivateRedis {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A server that speaks nothing but TLS.
+async fn redis_over_tls(port: u16, files: &Path) -> PrivateRedis {
+    let tls = port.to_string();
+    let arguments = [
+        ["--port", "0"],
+        ["--tls-port", &tls],
+        ["--tls-auth-clients", "no"],
+        ["--tls-cert-file", "fullchain.pem"],
+        ["--tls-key-file", "key.pem"],
+        ["--tls-ca-cert-file", "authority.pem"],
+    ];
+    PrivateRedis::with(port, files, arguments.as_flattened()).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -246,10 +263,8 @@ async fn redis_is_reached_over_tls_where_its_certificate_is_to_be_trusted() {
     let (bed, files) = (TestBed::new().await, tempfile::tempdir().unwrap());
     let authority = files.path().join("authority.pem");
     std::fs::write(&authority, certify(files.path(), "localhost")).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    let _redis = PrivateRedis::start(port, files.path()).await;
+    let port = PrivateRedis::free_port();
+    let _redis = redis_over_tls(port, files.path()).await;
     let doctor = |host: &str, trusted: &Path| {
         let mut doctor = command(&bed, &["doctor"]);
         doctor

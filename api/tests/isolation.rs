@@ -2,13 +2,21 @@
 
 use std::sync::Arc;
 
-use latchkey_shared::{context::Context, random::OsRandom};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use latchkey_shared::{
+    context::Context,
+    crypto::token::{Kind, Token},
+    random::OsRandom,
+};
 use latchkey_testing::TestBed;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement, TransactionTrait};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::Api;
+use crate::support::{ADMIN, Api, PASSWORD, text};
 
 /// A table and the column that says whose a row is.
 #[derive(Debug)]
@@ -64,7 +72,7 @@ pub(crate) async fn furnish(api: &Api) -> (Uuid, Uuid) {
     let (acme, owner) = api.tenant(&admin, "acme").await;
     let (globex, _) = api.tenant(&admin, "globex").await;
     api.user("acme", "ada@example.com").await;
-    let body = json!({ "email": "bob@example.com", "password": crate::support::PASSWORD });
+    let body = json!({ "email": "bob@example.com", "password": PASSWORD });
     api.post("acme", "/v1/auth/register", body).await.expect(202);
     let endpoint = json!({ "url": "http://127.0.0.1:9/hook" });
     api.post_as(&owner, "/v1/webhooks/endpoints", endpoint)
@@ -199,48 +207,129 @@ async fn s26_the_applications_role_owns_nothing_and_cannot_step_around_the_polic
     );
 }
 
+/// Every row of every table, as a dump has it: bytes in hexadecimal.
+pub(crate) async fn dump(bed: &TestBed) -> Vec<String> {
+    let db = Database::connect(bed.app_url()).await.unwrap();
+    let all = db.begin().await.unwrap();
+    all.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)")
+        .await
+        .unwrap();
+    let tables = "SELECT relname::text AS name FROM pg_class
+        WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace ORDER BY 1";
+    let mut dump = Vec::new();
+    for table in rows(&all, tables).await {
+        let name: String = table.try_get("", "name").unwrap();
+        for row in rows(&all, &format!("SELECT t::text AS row FROM {name} t")).await {
+            let row: String = row.try_get("", "row").unwrap();
+            dump.push(format!("{name}: {row}"));
+        }
+    }
+    dump
+}
+
+/// No row holds a piece of the secret: neither of its text, nor of the bytes that this stands for.
+pub(crate) fn none_holds(dump: &[String], text: &str, bytes: &[u8]) {
+    let pieces = |of: &[u8]| -> Vec<Vec<u8>> {
+        let length = of.len().clamp(1, 16);
+        of.chunks_exact(length).map(<[u8]>::to_vec).collect()
+    };
+    let mut found: Vec<String> = pieces(bytes).iter().map(hex::encode).collect();
+    for piece in pieces(text.as_bytes()) {
+        found.push(hex::encode(&piece));
+        found.push(String::from_utf8(piece).unwrap());
+    }
+    assert!(!found.is_empty());
+    for row in dump {
+        let held = found.iter().find(|piece| row.contains(*piece));
+        assert!(held.is_none(), "{held:?} of {text} is in {row}");
+    }
+}
+
+/// A token of each kind, and of each purpose of those that are mailed. None ends another.
+async fn tokens_of_each_kind(api: &Api, owner: &str) -> Vec<(Kind, String)> {
+    let (ada, bob) = ("ada@example.com", "bob@example.com");
+    let mailed = async |to: &str| (Kind::OneTime, api.mailed_token(to).await);
+    api.user("acme", ada).await;
+    let login = api.login("acme", ada).await;
+    let device = text(&login, "device_token");
+    let refreshed = api.refresh(&text(&login, "refresh_token")).await.expect(200);
+    let mut tokens = vec![
+        (Kind::Device, device.clone()),
+        (Kind::Refresh, text(&login, "refresh_token")),
+        (Kind::Refresh, text(&refreshed, "refresh_token")),
+    ];
+    let register = json!({ "email": bob, "password": PASSWORD });
+    api.post("acme", "/v1/auth/register", register).await.expect(202);
+    tokens.push(mailed(bob).await);
+    let invitation = json!({ "email": "carol@example.com" });
+    api.post_as(owner, "/v1/invitations", invitation)
+        .await
+        .expect(201);
+    tokens.push(mailed("carol@example.com").await);
+    let change = json!({ "new_email": "lovelace@example.com", "password": PASSWORD });
+    api.post_as(&text(&refreshed, "access_token"), "/v1/auth/email/change", change)
+        .await
+        .expect(202);
+    tokens.push(mailed("lovelace@example.com").await);
+    api.post("acme", "/v1/auth/password/forgot", json!({ "email": ada }))
+        .await
+        .expect(202);
+    tokens.push(mailed(ada).await);
+    for _ in 0..5 {
+        let wrong = json!({ "email": ada, "password": "not the password" });
+        api.post("acme", "/v1/auth/login", wrong)
+            .await
+            .refused(401, "invalid_credentials");
+    }
+    tokens.push(mailed(ada).await);
+    api.execute(
+        "INSERT INTO totp_factors (id, tenant_id, user_id, sealed, created_at, confirmed_at)
+         SELECT gen_random_uuid(), tenant_id, id, '', now(), now() FROM users WHERE email = 'ada@example.com'",
+    )
+    .await;
+    // Others' failures do not lock the device.
+    let body = json!({ "email": ada, "password": PASSWORD, "device_token": device });
+    let asked = api.post("acme", "/v1/auth/login", body).await.expect(200);
+    tokens.push((Kind::Mfa, text(&asked, "mfa_token")));
+    tokens
+}
+
 #[tokio::test]
 async fn s36_a_dump_of_the_database_holds_no_usable_secret() {
     let bed = TestBed::new().await;
     let api = Api::start(&bed).await;
     let admin = api.admin().await;
     let (_, owner) = api.tenant(&admin, "acme").await;
-    let body = json!({ "email": "ada@example.com", "password": crate::support::PASSWORD });
-    api.post("acme", "/v1/auth/register", body).await.expect(202);
-    let one_time = api.mailed_token("ada@example.com").await;
-    let login = api.login("platform", crate::support::ADMIN).await;
+    let tokens = tokens_of_each_kind(&api, &owner).await;
+    let access = text(&api.login("platform", ADMIN).await, "access_token");
     let endpoint = json!({ "url": "http://127.0.0.1:9/hook", "headers": { "X-Token": "canary-7c2e" } });
-    let created = api
+    let endpoint = api
         .post_as(&owner, "/v1/webhooks/endpoints", endpoint)
         .await
         .expect(201);
-    let secrets = [
-        one_time,
-        login["refresh_token"].as_str().unwrap().to_owned(),
-        login["access_token"].as_str().unwrap().to_owned(),
-        created["secret"]
-            .as_str()
-            .unwrap()
-            .trim_start_matches("whsec_")
-            .to_owned(),
-        "canary-7c2e".to_owned(),
-        crate::support::PASSWORD.to_owned(),
-    ];
-    let db = Database::connect(bed.app_url()).await.unwrap();
-    let all = db.begin().await.unwrap();
-    all.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)")
-        .await
-        .unwrap();
-    for TenantTable { name, .. } in tenant_tables(&db).await {
-        for row in rows(&all, &format!("SELECT t::text AS row FROM {name} t")).await {
-            let row: String = row.try_get("", "row").unwrap();
-            for secret in &secrets {
-                let hex = hex::encode(secret);
-                assert!(
-                    !row.contains(secret) && !row.contains(&hex),
-                    "{name} holds a secret: {row}"
-                );
-            }
-        }
+    let key = json!({ "name": "k", "environment": "live", "scopes": [] });
+    let key = api.post_as(&owner, "/v1/api-keys", key).await.expect(201);
+
+    let dump = dump(&bed).await;
+    for (kind, token) in &tokens {
+        // What is stored is this: the token is still good, and the dump shows bytes.
+        let hash = hex::encode(Token::parse(*kind, token).unwrap().hash());
+        assert!(
+            dump.iter().any(|row| row.contains(&hash)),
+            "{kind:?}: no hash of {token}"
+        );
+        // The tenant's id before the secret, and a session's after it, are in many rows.
+        let encoded = &token[4..];
+        let bytes = URL_SAFE_NO_PAD.decode(encoded).unwrap();
+        none_holds(&dump, &encoded[22..64], &bytes[16..48]);
+    }
+    let (_, signature) = access.rsplit_once('.').unwrap();
+    none_holds(&dump, signature, &URL_SAFE_NO_PAD.decode(signature).unwrap());
+    let secret = text(&endpoint, "secret");
+    let secret = secret.trim_start_matches("whsec_");
+    none_holds(&dump, secret, &STANDARD.decode(secret).unwrap());
+    none_holds(&dump, text(&key, "key").trim_start_matches("lk_live_"), &[]);
+    for secret in ["canary-7c2e", PASSWORD] {
+        none_holds(&dump, secret, &[]);
     }
 }

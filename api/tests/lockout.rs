@@ -9,7 +9,10 @@ use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Answer, Api, PASSWORD, text};
+use crate::{
+    second_factor::pyotp,
+    support::{Answer, Api, PASSWORD, text},
+};
 
 const ADA: &str = "ada@example.com";
 /// Enough for a lock of two minutes: longer than a slow machine takes for what follows.
@@ -153,6 +156,128 @@ async fn s03_a_lock_never_shows_and_a_new_password_does_not_lift_it() {
     assert_eq!(api.scalar(audit).await, 1);
     let events = "SELECT count(*) FROM events WHERE type = 'user.locked'";
     assert_eq!(api.scalar(events).await, 1);
+}
+
+/// Each operation of somebody who is signed in that takes the password: what it says to this one, which it refuses.
+async fn prove_everywhere(api: &Api, token: &str, password: &str) -> Vec<Value> {
+    let alone = json!({ "password": password });
+    let with_code = json!({ "password": password, "code": "000000" });
+    let change = json!({ "current_password": password, "new_password": "a cup of tea at half past four" });
+    let readdress = json!({ "new_email": "eve@example.com", "password": password });
+    let mut answers = Vec::new();
+    for (method, path, body) in [
+        (Method::POST, "/v1/auth/password/change", &change),
+        (Method::POST, "/v1/auth/email/change", &readdress),
+        (Method::POST, "/v1/auth/reauthenticate", &alone),
+        (Method::POST, "/v1/mfa/totp/setup", &alone),
+        (Method::POST, "/v1/mfa/totp/disable", &with_code),
+        (Method::POST, "/v1/mfa/recovery-codes", &with_code),
+        (Method::DELETE, "/v1/auth/me", &alone),
+    ] {
+        let request = api.request(method, path).bearer_auth(token).json(body);
+        answers.push(said(Api::send(request).await));
+    }
+    answers
+}
+
+#[tokio::test]
+async fn s03_failures_count_and_the_lock_holds_wherever_a_session_proves_its_password_again() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    acme(&api).await;
+    let login = api.login("acme", ADA).await;
+    let (token, device) = (text(&login, "access_token"), text(&login, "device_token"));
+    let wrong = prove_everywhere(&api, &token, "not the password").await;
+    // There is one row, which the device's failures to sign in share.
+    let failures = "SELECT failures FROM lockouts";
+    assert_eq!(api.scalar(failures).await, 7);
+    for _ in 7..MANY {
+        said(attempt(&api, ADA, "not the password", Some(&device)).await);
+    }
+    assert_eq!(api.scalar(failures).await, 10);
+
+    assert_eq!(prove_everywhere(&api, &token, PASSWORD).await, wrong);
+    said(attempt(&api, ADA, PASSWORD, Some(&device)).await);
+    assert_eq!(api.scalar(failures).await, 10);
+    assert_eq!(locks_told(&api, ADA).await, 1);
+
+    unlock(&api, &api.mailed_token(ADA).await).await.expect(204);
+    let body = json!({ "password": PASSWORD });
+    api.post_as(&token, "/v1/auth/reauthenticate", body)
+        .await
+        .expect(200);
+    assert!(api.mails("eve@example.com").await.is_empty());
+}
+
+#[tokio::test]
+async fn s05_a_second_factor_has_one_budget_over_all_addresses_and_apart_from_the_password() {
+    let bed = TestBed::with(&[("server.trusted_proxies", "127.0.0.0/8")]).await;
+    let api = Api::start(&bed).await;
+    acme(&api).await;
+    let access = text(&api.login("acme", ADA).await, "access_token");
+    let body = json!({ "password": PASSWORD });
+    let setup = api.post_as(&access, "/v1/mfa/totp/setup", body).await.expect(200);
+    let body = json!({ "code": pyotp(&text(&setup, "secret"), api.context.clock.now()) });
+    let enrolled = api.post_as(&access, "/v1/mfa/totp/confirm", body).await;
+    let right = enrolled.expect(200)["recovery_codes"][0].clone();
+    let challenge = async || text(&api.login("acme", ADA).await, "mfa_token");
+    let prove = async |mfa_token: &str, from: &str, code: &Value| {
+        let body = json!({ "mfa_token": mfa_token, "method": "recovery_code", "code": code });
+        let request = api.request(Method::POST, "/v1/auth/mfa/verify");
+        Api::send(request.header("x-forwarded-for", from).json(&body)).await
+    };
+    let (wrong, one, other) = (json!("none of them"), challenge().await, challenge().await);
+    for _ in 0..2 {
+        prove(&one, "192.0.2.1", &wrong)
+            .await
+            .refused(401, "invalid_code");
+    }
+    fail(&api, ADA, 3).await;
+    let apart = "SELECT count(*) FROM lockouts WHERE failures IN (2, 3)";
+    assert_eq!(api.scalar(apart).await, 2);
+    assert_eq!(locks_told(&api, ADA).await, 0);
+    for _ in 0..3 {
+        prove(&other, "198.51.100.7", &wrong)
+            .await
+            .refused(401, "invalid_code");
+    }
+    let addresses = "SELECT count(DISTINCT address) FROM audit_events WHERE action = 'mfa.prove'";
+    assert_eq!(api.scalar(addresses).await, 2);
+    assert_eq!(locks_told(&api, ADA).await, 1);
+    for (token, from) in [(&one, "192.0.2.1"), (&other, "198.51.100.7")] {
+        prove(token, from, &right).await.refused(401, "invalid_mfa_token");
+    }
+
+    // As if it were a longer lock: this one may pass by the machine's own clock.
+    api.execute("UPDATE lockouts SET locked_until = now() + interval '1 day' WHERE failures = 5")
+        .await;
+    prove(&challenge().await, "203.0.113.9", &right)
+        .await
+        .refused(401, "invalid_code");
+    unlock(&api, &api.mailed_token(ADA).await).await.expect(204);
+    prove(&challenge().await, "203.0.113.9", &right).await.expect(200);
+}
+
+#[tokio::test]
+async fn s06_failures_by_any_spelling_of_an_address_are_counted_together() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    acme(&api).await;
+    api.user("acme", "Ren\u{e9}@xn--bcher-kva.example").await;
+    let spellings = [
+        "ren\u{e9}@xn--bcher-kva.example",
+        "REN\u{c9}@B\u{dc}CHER.EXAMPLE",
+        "rene\u{301}@b\u{fc}cher.example",
+        "\u{ff52}en\u{e9}@xn--bcher-kva.example.",
+        " Ren\u{e9}@b\u{fc}cher.example ",
+    ];
+    for spelling in spellings {
+        fail(&api, spelling, MANY / spellings.len()).await;
+    }
+    assert_eq!(api.scalar("SELECT failures FROM lockouts").await, 10);
+    for spelling in spellings {
+        said(attempt(&api, spelling, PASSWORD, None).await);
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use latchkey_testing::TestBed;
 use reqwest::header;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
@@ -166,9 +166,11 @@ enum Caller {
     KeyWithoutScope,
     ExpiredKey,
     SuspendedTenant,
+    SuspendedTenantsKey,
+    SuspendedTenantsMachine,
 }
 
-const CALLERS: [Caller; 9] = [
+const CALLERS: [Caller; 11] = [
     Caller::Anonymous,
     Caller::Member,
     Caller::Admin,
@@ -178,6 +180,8 @@ const CALLERS: [Caller; 9] = [
     Caller::KeyWithoutScope,
     Caller::ExpiredKey,
     Caller::SuspendedTenant,
+    Caller::SuspendedTenantsKey,
+    Caller::SuspendedTenantsMachine,
 ];
 
 /// The status and the code that a caller is refused with; nothing for who is let in.
@@ -186,7 +190,14 @@ fn refusal(door: Door, caller: Caller) -> Option<(u16, &'static str)> {
     let unauthenticated = Some((401, "unauthenticated"));
     match (door, caller) {
         (Open, _) => None,
-        (_, Caller::Anonymous | Caller::ExpiredKey | Caller::SuspendedTenant) => unauthenticated,
+        (
+            _,
+            Caller::Anonymous
+            | Caller::ExpiredKey
+            | Caller::SuspendedTenant
+            | Caller::SuspendedTenantsKey
+            | Caller::SuspendedTenantsMachine,
+        ) => unauthenticated,
         (_, Caller::OtherTenantsAdmin) => Some((403, "tenant_mismatch")),
         (User, Caller::KeyWithScope | Caller::KeyWithoutScope) => Some((403, "session_required")),
         (Key, Caller::Member | Caller::Admin | Caller::PlatformAdmin)
@@ -225,7 +236,7 @@ async fn user(api: &Api, owner: &str, email: &str, role: Option<&str>) {
         .expect(200);
     let user = text(&found["data"][0], "id");
     let roles = api.get_as(owner, "/v1/roles").await.expect(200);
-    let of_name = |row: &&serde_json::Value| row["name"] == role;
+    let of_name = |row: &&Value| row["name"] == role;
     let role = text(
         roles["data"].as_array().unwrap().iter().find(of_name).unwrap(),
         "id",
@@ -241,6 +252,26 @@ async fn key(api: &Api, owner: &str, scopes: &[&str], expires_at: Option<&str>) 
         "name": "matrix", "environment": "live", "scopes": scopes, "expires_at": expires_at,
     });
     text(&api.post_as(owner, "/v1/api-keys", body).await.expect(201), "key")
+}
+
+/// A key of initech's own and one of a machine of its, both good.
+async fn initechs_keys(api: &Api, owner: &str) -> [String; 2] {
+    let role = crate::service_accounts::role(api, "initech", "admin").await;
+    let machine = json!({ "name": "matrix", "role_ids": [role] });
+    let machine = api
+        .post_as(owner, "/v1/service-accounts", machine)
+        .await
+        .expect(201);
+    let made = async |of: Value| {
+        let body = json!({ "name": "matrix", "environment": "live", "scopes": ["users:read"], "owner": of });
+        let key = text(&api.post_as(owner, "/v1/api-keys", body).await.expect(201), "key");
+        api.get_as(&key, "/v1/users").await.expect(200);
+        key
+    };
+    [
+        made(json!({ "type": "tenant" })).await,
+        made(json!({ "type": "service_account", "id": machine["id"] })).await,
+    ]
 }
 
 /// The request of whoever holds the credential: with nothing in its body, and the names of nothing in its path.
@@ -283,6 +314,7 @@ async fn s24_everyone_is_let_in_where_they_may_and_nowhere_else() {
         "access_token",
     );
     let suspended = text(&api.login("initech", "owner@initech.test").await, "access_token");
+    let [own_key, machines_key] = initechs_keys(&api, &suspended).await;
     api.post_as(&platform, &format!("/v1/tenants/{initech}/suspend"), json!({}))
         .await
         .expect(204);
@@ -322,6 +354,8 @@ async fn s24_everyone_is_let_in_where_they_may_and_nowhere_else() {
                 }
                 Caller::ExpiredKey => (Some(expired.clone()), "acme"),
                 Caller::SuspendedTenant => (Some(suspended.clone()), "initech"),
+                Caller::SuspendedTenantsKey => (Some(own_key.clone()), "initech"),
+                Caller::SuspendedTenantsMachine => (Some(machines_key.clone()), "initech"),
             };
             let answer = call(&api, &operation, credential.as_deref(), tenant).await;
             let code = answer.problem();

@@ -21,7 +21,7 @@ const SESSIONS: u32 = 25;
 const HS256: &str = "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n";
 
 /// Sessions that are used and refreshed on all processes in turn, until they are stopped.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
     failed: Arc<Mutex<Vec<(StatusCode, String)>>>,
@@ -29,7 +29,7 @@ struct Load {
 }
 
 impl Load {
-    async fn begin(api: &Api, processes: &[&RealProcess], per_second: u32) -> Self {
+    pub(crate) async fn begin(api: &Api, processes: &[&RealProcess], per_second: u32) -> Self {
         let mut load = Self {
             stop: Arc::default(),
             answered: Arc::default(),
@@ -66,7 +66,7 @@ impl Load {
         load
     }
 
-    async fn end(self) -> (u64, Vec<(StatusCode, String)>) {
+    pub(crate) async fn end(self) -> (u64, Vec<(StatusCode, String)>) {
         self.stop.store(true, Ordering::Relaxed);
         for session in self.sessions {
             session.await.unwrap();

@@ -7,7 +7,10 @@ use latchkey_shared::retention;
 use latchkey_testing::TestBed;
 use serde_json::json;
 
-use crate::support::{ADMIN, Api, text};
+use crate::{
+    sessions::refused_within_a_second,
+    support::{ADMIN, Api, text},
+};
 
 #[tokio::test]
 async fn s19_100_parallel_refreshes_have_one_live_child() {
@@ -30,15 +33,21 @@ async fn s19_100_parallel_refreshes_have_one_live_child() {
 }
 
 #[tokio::test]
-async fn s19_a_replay_after_the_grace_window_ends_the_family() {
+async fn s19_a_replay_after_the_grace_window_ends_the_family_on_every_process() {
     let bed = TestBed::new().await;
-    let api = Api::start(&bed).await;
+    let (api, second) = (Api::start(&bed).await, Api::start_another(&bed).await);
     api.admin().await;
     let login = api.login("platform", ADMIN).await;
     let parent = text(&login, "refresh_token");
     let child = api.refresh(&parent).await.expect(200);
     let replayed = api.refresh(&parent).await.expect(200);
     assert_eq!(child["refresh_token"], replayed["refresh_token"]);
+    for token in [&login, &child] {
+        second
+            .get_as(&text(token, "access_token"), "/v1/auth/me")
+            .await
+            .expect(200);
+    }
 
     bed.clock.advance(TimeDelta::seconds(11));
     let replays = futures::future::join_all((0..20).map(|_| api.refresh(&parent))).await;
@@ -49,10 +58,16 @@ async fn s19_a_replay_after_the_grace_window_ends_the_family() {
         .await
         .refused(401, "invalid_refresh_token");
     for token in [&login, &child] {
-        api.get_as(&text(token, "access_token"), "/v1/auth/me")
+        let access = text(token, "access_token");
+        refused_within_a_second(&second, &access).await;
+        api.get_as(&access, "/v1/auth/me")
             .await
             .refused(401, "unauthenticated");
     }
+    second
+        .refresh(&text(&child, "refresh_token"))
+        .await
+        .refused(401, "invalid_refresh_token");
     let ended = "SELECT count(*) FROM sessions WHERE revoke_reason = 'refresh_token_reuse'";
     assert_eq!(api.scalar(ended).await, 1);
 }

@@ -2,10 +2,14 @@
 
 use latchkey_testing::TestBed;
 use reqwest::Method;
+use sea_orm::{ConnectionTrait, Database, TransactionTrait};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{Answer, Api, PASSWORD, text};
+use crate::{
+    isolation::{TenantTable, furnish, tenant_tables},
+    support::{Answer, Api, PASSWORD, text},
+};
 
 async fn login(api: &Api, header: Option<&str>, host: Option<&str>) -> Answer {
     let body = json!({ "email": "ada@example.com", "password": PASSWORD });
@@ -204,6 +208,40 @@ async fn s25_another_tenants_ids_answer_as_absent_ones() {
         Api::send(request.json(&json!({ "enabled": false })))
             .await
             .refused(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn s26_no_row_is_moved_to_another_tenant_or_changed_or_deleted_by_one() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let (acme, globex) = furnish(&api).await;
+    let db = Database::connect(bed.app_url()).await.unwrap();
+    let write = async |tenant: Uuid, sql: String| {
+        let tx = db.begin().await.unwrap();
+        let state = format!("SELECT set_config('latchkey.tenant_id', '{tenant}', true)");
+        tx.execute_unprepared(&state).await.unwrap();
+        let written = tx.execute_unprepared(&sql).await;
+        tx.rollback().await.unwrap();
+        written
+            .map(|done| done.rows_affected())
+            .map_err(|error| error.to_string())
+    };
+    for TenantTable { name, column } in tenant_tables(&db).await {
+        let take = format!("UPDATE {name} SET {column} = '{globex}' WHERE {column} = '{acme}'");
+        let delete = format!("DELETE FROM {name} WHERE {column} = '{acme}'");
+        // The rows are there, and acme cannot give one away.
+        let given = write(acme, take.clone()).await.unwrap_err();
+        assert!(
+            given.contains("row-level security") || given.contains("permission denied"),
+            "{name}: {given}"
+        );
+        for foreign in [take, delete] {
+            match write(globex, foreign).await {
+                Ok(rows) => assert_eq!(rows, 0, "{name}: another tenant's rows"),
+                Err(refused) => assert!(refused.contains("permission denied"), "{name}: {refused}"),
+            }
+        }
     }
 }
 

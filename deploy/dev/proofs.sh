@@ -8,6 +8,9 @@ STANDARDWEBHOOKS_JS_VERSION=1.1.1
 SCHEMATHESIS_VERSION=4.32.5
 SCHEMATHESIS_SECONDS=${SCHEMATHESIS_SECONDS:-600}
 
+# What the paths of the tests with a full size contain. A test looks whether one is left out.
+PROOFS=(prove other_libraries fairness:: own_account:: personal_data:: sealing:: warm::)
+
 # run_proofs [NAME]
 run_proofs() {
     local name=${1:-all}
@@ -43,7 +46,7 @@ prove_rust() {
     provide_test_python
     provide_jose
     provide_standardwebhooks
-    LATCHKEY_PROVE=full cargo test --release --workspace -- --nocapture --test-threads=1 prove other_libraries
+    LATCHKEY_PROVE=full cargo test --release --workspace -- --nocapture --test-threads=1 "${PROOFS[@]}"
 }
 
 # Another library for tokens, in another language.

@@ -114,7 +114,7 @@ fn imports(text: &str) -> Vec<String> {
     found
 }
 
-fn names_in_group(group: &str) -> Vec<String> {
+pub(super) fn names_in_group(group: &str) -> Vec<String> {
     let mut depth = 1;
     let mut names = vec![name_at(group)];
     for (at, c) in group.char_indices() {
@@ -131,7 +131,7 @@ fn names_in_group(group: &str) -> Vec<String> {
     names
 }
 
-fn name_at(text: &str) -> String {
+pub(super) fn name_at(text: &str) -> String {
     text.trim_start()
         .chars()
         .take_while(|c| c.is_alphanumeric() || *c == '_')

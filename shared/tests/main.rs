@@ -2,7 +2,10 @@
 
 mod alerts;
 mod deployment;
+mod doors;
 mod gitleaks;
 mod layers;
+mod parsers;
+mod proofs;
 mod queue;
 mod webhooks;

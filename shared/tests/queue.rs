@@ -13,15 +13,15 @@
     reason = "ids that nobody else has, of rows that are not there"
 )]
 
-use std::{collections::HashSet, future::pending, process::Stdio, time::Duration};
+use std::{collections::HashSet, future::pending, time::Duration};
 
 use latchkey_shared::queue::{
     self, ConsumerOptions, Depth, Job, Lane, Producer, QueueError, Settings, stream_key,
 };
+use latchkey_testing::PrivateRedis;
 use redis::{Client, aio::MultiplexedConnection};
 use tokio::{
     net::{TcpListener, TcpStream},
-    process::{Child, Command},
     sync::{
         mpsc::{self, UnboundedReceiver, UnboundedSender},
         watch,
@@ -261,9 +261,7 @@ async fn a_deleted_stream_is_created_again() {
 
 #[tokio::test]
 async fn a_restart_of_redis_is_waited_out() {
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = PrivateRedis::free_port();
     let settings = at(format!("redis://127.0.0.1:{port}"));
     let producer = Producer::new(&settings).unwrap();
     let (to, mut reports) = mpsc::unbounded_channel();
@@ -273,25 +271,12 @@ async fn a_restart_of_redis_is_waited_out() {
     producer.push(Lane::Fresh, ids(1));
     producer.flush().await;
     for id in ids(2) {
-        let mut server = redis_server(&settings, port).await;
+        let mut server = PrivateRedis::start(port).await;
         push_until_handled(&producer, &mut reports, id).await;
-        server.kill().await.unwrap();
+        server.kill().await;
         while reports.try_recv().is_ok() {}
     }
     worker.stop().await;
-}
-
-async fn redis_server(settings: &Settings, port: u16) -> Child {
-    let server = Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args(["--save", "", "--appendonly", "no"])
-        .current_dir(std::env::temp_dir())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("redis-server is installed");
-    eventually(async || settings.client.get_multiplexed_async_connection().await.is_ok()).await;
-    server
 }
 
 #[tokio::test]

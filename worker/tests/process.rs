@@ -1,6 +1,6 @@
 //! The binary itself: killed, asked to stop, asked how it is.
 
-use std::time::Duration;
+use std::{net, time::Duration};
 
 use latchkey_shared::{
     entity::{DeliveryState, ErrorClass},
@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    process::Command,
     time::{Instant, sleep, timeout},
 };
 
@@ -106,6 +107,40 @@ async fn a_connection_that_is_of_no_more_use_is_closed() {
         .unwrap();
     let files: Vec<&str> = files.split_whitespace().collect();
     assert_eq!(files[3], files[4], "{files:?}");
+}
+
+#[tokio::test]
+async fn s37_a_worker_with_unsafe_settings_names_every_fault_and_does_not_start() {
+    let world = World::new().await;
+    // Both databases, to a worker that has begun.
+    let databases = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    databases.set_nonblocking(true).unwrap();
+    let there = databases.local_addr().unwrap();
+    let mut worker = Command::new(env!("CARGO_BIN_EXE_latchkey-worker"));
+    worker
+        .env_clear()
+        .envs(world.bed.environment())
+        .env("LATCHKEY__SERVER__ENVIRONMENT", "production")
+        .env("LATCHKEY__SERVER__PUBLIC_URL", "http://id.example.com")
+        .env("LATCHKEY__WEBHOOKS__ALLOWED_CIDRS", "0.0.0.0/0")
+        .env("LATCHKEY__WORKER__CONCURENCY", "8")
+        .env("LATCHKEY__POSTGRES__URL", format!("postgres://u:p@{there}/none"))
+        .env("LATCHKEY__REDIS__URL", format!("redis://{there}/0"))
+        .kill_on_drop(true);
+    let output = timeout(DEADLINE, worker.output()).await.unwrap().unwrap();
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for fault in [
+        "server.public_url: ",
+        "server.trusted_proxies: ",
+        "mail.transport: ",
+        "passwords: ",
+        "webhooks.allowed_cidrs: ",
+        "worker.concurency: is not a setting",
+    ] {
+        assert!(told.contains(&format!("\n{fault}")), "{fault} in {told}");
+    }
+    assert!(databases.accept().is_err(), "it has started to start");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use latchkey_shared::{entity::DeliveryState, webhook::work};
-use latchkey_testing::{Prove, Receiver};
+use latchkey_testing::{Prove, RealProcess, Receiver};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
@@ -14,13 +14,11 @@ use crate::{prove_retention::owner, world::World};
 
 async fn drains(attempts: i32) {
     let count = Prove::size(2_000, 20_000);
-    let (world, receiver) = (
-        World::with(&[("worker.sweep_interval", "1")]).await,
-        Receiver::start().await,
-    );
+    let settings = [("worker.sweep_interval", "1"), ("log.level", "warn")];
+    let (world, receiver) = (World::with(&settings).await, Receiver::start().await);
     world.endpoint(&receiver.url("/")).await;
     world.backlog(count, attempts).await;
-    let worker = world.worker().await;
+    let mut worker = RealProcess::worker(&world.bed).await;
     let began = Instant::now();
     let mut ids = HashMap::<String, usize>::new();
     for _ in 0..count {
@@ -28,12 +26,19 @@ async fn drains(attempts: i32) {
             .or_default() += 1;
     }
     let took = began.elapsed();
-    worker.stop().await;
+    assert!(worker.terminate().await, "{}", worker.printed());
     println!("{count} deliveries with {attempts} attempts behind them: {took:.2?}");
     assert_eq!(ids.len(), count);
     assert!(receiver.rest().await.is_empty(), "a delivery was called twice");
-    let left = "SELECT count(*) FROM deliveries WHERE state <> 'succeeded' OR lease_until IS NOT NULL";
-    assert_eq!(world.count(left).await, 0);
+    for wrong in [
+        "SELECT count(*) FROM deliveries WHERE state <> 'succeeded' OR lease_until IS NOT NULL",
+        "SELECT count(*) FROM attempts WHERE error_class IS NOT NULL",
+    ] {
+        assert_eq!(world.count(wrong).await, 0, "{wrong}");
+    }
+    let printed = worker.printed();
+    let error = printed.lines().find(|line| line.contains("ERROR"));
+    assert!(error.is_none(), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

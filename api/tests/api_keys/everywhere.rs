@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{World, path};
 use crate::{
@@ -97,7 +98,41 @@ async fn slowest(world: &World, second: &Api) -> Duration {
         println!("{what}: {took:?}");
         slowest = slowest.max(took);
     }
-    slowest
+    slowest.max(suspended(world, second, role).await)
+}
+
+/// The same of the tenant's suspension, for its keys together, whosever they are.
+async fn suspended(world: &World, second: &Api, role: Uuid) -> Duration {
+    let (api, token) = (&world.api, &world.owner);
+    let machine = json!({ "name": "m", "role_ids": [role] });
+    let machine = api
+        .post_as(token, "/v1/service-accounts", machine)
+        .await
+        .expect(201);
+    let mut keys = Vec::new();
+    for owner in [
+        json!({}),
+        json!({ "owner": { "type": "tenant" } }),
+        json!({ "owner": { "type": "service_account", "id": machine["id"] } }),
+    ] {
+        let (key, _) = world.key_with(&["webhooks:read"], owner).await;
+        for process in [api, second] {
+            process.get_as(&key, OPEN).await.expect(200);
+        }
+        keys.push(key);
+    }
+    let me = api.get_as(token, "/v1/auth/me").await.expect(200);
+    let suspend = format!("/v1/tenants/{}/suspend", text(&me["tenant"], "id"));
+    let admin = api.admin().await;
+    api.post_as(&admin, &suspend, json!({})).await.expect(204);
+    let started = Instant::now();
+    for key in &keys {
+        api.get_as(key, OPEN).await.refused(401, "unauthenticated");
+        answered(second, key, OPEN, 401).await;
+    }
+    let took = started.elapsed();
+    println!("suspend: {took:?}");
+    took
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The audit trail: that it is whole, who may read it, and what shows that somebody has tampered with it.
 
+mod every;
 mod reading;
 mod tampering;
 mod together;

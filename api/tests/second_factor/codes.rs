@@ -8,9 +8,15 @@ use latchkey_testing::TestBed;
 use serde_json::{Value, json};
 
 use super::{
-    ADA, align, claims, confirm, enrol, first_step, pyotp, recovery, set_up, signed_in, totp, verify,
+    ADA, align, base32, claims, confirm, enrol, first_step, pyotp, recovery, set_up, signed_in, totp, verify,
 };
-use crate::support::{Answer, Api, PASSWORD, text};
+use crate::{
+    isolation::{dump, none_holds},
+    support::{Answer, Api, PASSWORD, text},
+};
+
+const RFC_4648: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+const CROCKFORD: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 #[tokio::test]
 async fn an_independent_authenticator_signs_in() {
@@ -164,24 +170,40 @@ async fn s13_new_recovery_codes_end_all_old_ones_and_a_dump_holds_none() {
         .post_as(&ada.access, "/v1/mfa/recovery-codes", body)
         .await
         .expect(200);
-    let new = replaced["recovery_codes"][0].as_str().unwrap();
-    let token = first_step(&api).await;
-    for old in &ada.recovery_codes[..3] {
-        verify(&api, &recovery(&token, old))
-            .await
-            .refused(401, "invalid_code");
-    }
-    verify(&api, &recovery(&token, new)).await.expect(200);
-    let mailed = "SELECT count(*) FROM mails WHERE kind = 'recovery_codes_replaced'";
-    assert_eq!(api.scalar(mailed).await, 1);
+    let new = replaced["recovery_codes"].as_array().unwrap();
+    let new: Vec<&str> = new.iter().filter_map(Value::as_str).collect();
+    assert_eq!((ada.recovery_codes.len(), new.len()), (10, 10));
+
     // 256 bits of a keyed hash, and a sealed secret.
-    let plain = format!(
-        "SELECT count(*) FROM totp_factors WHERE encode(sealed, 'escape') LIKE '%{}%'",
-        ada.secret
-    );
-    assert_eq!(api.scalar(&plain).await, 0);
+    let dump = dump(&bed).await;
+    assert_eq!(base32(RFC_4648, "MZXW6YTB"), b"fooba");
+    none_holds(&dump, &ada.secret, &base32(RFC_4648, &ada.secret));
+    for code in ada
+        .recovery_codes
+        .iter()
+        .map(String::as_str)
+        .chain(new.iter().copied())
+    {
+        let bare = code.replace('-', "");
+        none_holds(&dump, code, &base32(CROCKFORD, &bare));
+        none_holds(&dump, &bare, &[]);
+    }
     assert_eq!(
         api.scalar("SELECT min(length(hash)) FROM recovery_codes").await,
         32
     );
+
+    for old in &ada.recovery_codes {
+        // A lock would refuse any code.
+        api.execute("DELETE FROM lockouts").await;
+        verify(&api, &recovery(&first_step(&api).await, old))
+            .await
+            .refused(401, "invalid_code");
+    }
+    api.execute("DELETE FROM lockouts").await;
+    verify(&api, &recovery(&first_step(&api).await, new[0]))
+        .await
+        .expect(200);
+    let mailed = "SELECT count(*) FROM mails WHERE kind = 'recovery_codes_replaced'";
+    assert_eq!(api.scalar(mailed).await, 1);
 }

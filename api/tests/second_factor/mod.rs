@@ -32,6 +32,17 @@ pub(crate) fn pyotp(secret: &str, at: DateTime<Utc>) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// The bytes that text in base32 of that alphabet stands for.
+fn base32(alphabet: &str, text: &str) -> Vec<u8> {
+    let bits = |letter: char| {
+        let value = alphabet.find(letter).unwrap();
+        (0..5).rev().map(move |bit| (value >> bit) & 1 == 1)
+    };
+    let bits: Vec<bool> = text.chars().flat_map(bits).collect();
+    let byte = |bits: &[bool]| bits.iter().fold(0, |byte, bit| byte * 2 + u8::from(*bit));
+    bits.chunks_exact(8).map(byte).collect()
+}
+
 /// A user with an authenticator.
 struct Enrolled {
     of_one_factor: String,

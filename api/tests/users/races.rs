@@ -9,6 +9,14 @@ use super::{ask, made, role, token};
 use crate::support::{Api, PASSWORD, text};
 
 const AT_ONCE: usize = 100;
+/// Of one address.
+const SPELLINGS: [&str; 5] = [
+    "Ren\u{e9}@B\u{fc}cher.example",
+    "REN\u{c9}@xn--bcher-kva.example",
+    "rene\u{301}@B\u{dc}CHER.EXAMPLE",
+    "ren\u{e9}@xn--bcher-kva.example.",
+    "\u{ff52}en\u{e9}@b\u{fc}cher.example",
+];
 
 /// Owners who each do it to the next, a hundred at once; how many owners may sign in afterwards.
 async fn owners_left_after(method: Method, verb: &str) -> i64 {
@@ -78,6 +86,41 @@ async fn of_a_hundred_who_make_the_same_user_one_does() {
         assert!(matches!(&*refused, "email_taken" | "rate_limited"), "{answer:?}");
     }
     assert_eq!(api.mails("ada@example.com").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s06_a_hundred_who_register_or_are_made_by_spellings_of_one_address_are_one_user() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (_, owner) = api.tenant(&admin, "acme").await;
+    let requests = (0..AT_ONCE).map(|n| {
+        let (api, owner, email) = (&api, &owner, SPELLINGS[n / 2 % SPELLINGS.len()]);
+        async move {
+            if n % 2 == 0 {
+                api.post_as(owner, "/v1/users", json!({ "email": email })).await
+            } else {
+                let body = json!({ "email": email, "password": PASSWORD });
+                api.post("acme", "/v1/auth/register", body).await
+            }
+        }
+    });
+    let mut made = 0;
+    for answer in join_all(requests).await {
+        match answer.status.as_u16() {
+            201 => made += 1,
+            202 => {}
+            _ => {
+                // Of mails to one address there are ten an hour.
+                let refused = answer.code();
+                assert!(matches!(&*refused, "email_taken" | "rate_limited"), "{answer:?}");
+            }
+        }
+    }
+    // Or a registration was the first.
+    assert!(made <= 1, "{made}");
+    let users = "SELECT count(*) FROM users u JOIN tenants t ON t.id = u.tenant_id WHERE t.slug = 'acme'";
+    assert_eq!(api.scalar(users).await, 2, "the owner, and one more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

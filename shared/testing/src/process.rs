@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::File,
+    io::{BufRead, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
@@ -28,6 +29,48 @@ pub struct RealProcess {
     pub metrics_url: String,
     /// What it has printed.
     pub log: PathBuf,
+    /// The same, also once the directory is gone.
+    canary: File,
+}
+
+/// What a secret looks like, with the fewest characters that have to follow: shown hints and examples have fewer.
+const SECRETS: &[(&str, &str, usize)] = &[
+    ("an API key", "lk_live_", 40),
+    ("an API key", "lk_test_", 40),
+    ("a refresh token", "lkr_", 40),
+    ("a mailed token", "lko_", 40),
+    ("the token of a first factor", "lkm_", 40),
+    ("the token of a device", "lkd_", 40),
+    ("the secret of an endpoint", "whsec_", 40),
+    ("an access token", "eyJ", 100),
+    ("the hash of a password", "$argon2", 30),
+    ("the hash of a password", "$2b$", 40),
+];
+
+/// The kind of secret that the line holds, if it does.
+fn secret_in(line: &str) -> Option<&'static str> {
+    let belongs = |c: &char| c.is_ascii_alphanumeric() || "-_.+/=$,".contains(*c);
+    SECRETS.iter().find_map(|(kind, prefix, least)| {
+        let follow = |(at, _): (usize, &str)| line[at + prefix.len()..].chars().take_while(belongs).count();
+        line.match_indices(prefix)
+            .any(|found| follow(found) >= *least)
+            .then_some(*kind)
+    })
+}
+
+impl Drop for RealProcess {
+    /// Whatever a test does to a process, no secret may be in its log.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for (number, line) in BufReader::new(&self.canary).split(b'\n').enumerate() {
+            let line = line.unwrap();
+            if let Some(kind) = secret_in(&String::from_utf8_lossy(&line)) {
+                panic!("s35: line {} of {} holds {kind}", number + 1, self.log.display());
+            }
+        }
+    }
 }
 
 impl RealProcess {
@@ -39,18 +82,15 @@ impl RealProcess {
     /// As [`Self::api`], with settings of its own, as `("server.trusted_proxies", "127.0.0.1")`.
     pub async fn api_with(bed: &TestBed, changes: &[(&str, &str)]) -> Self {
         let (listen, metrics) = (free_port(), free_port());
-        let process = start(
+        let mut process = start(
             "latchkey-api",
             bed,
             changes,
             &[],
             &[("server.listen", listen), ("server.metrics_listen", metrics)],
         );
-        let mut process = Self {
-            base_url: url(listen),
-            metrics_url: format!("{}/metrics", url(metrics)),
-            ..process
-        };
+        process.base_url = url(listen);
+        process.metrics_url = format!("{}/metrics", url(metrics));
         process.wait_for("/health/ready").await;
         process
     }
@@ -72,18 +112,15 @@ impl RealProcess {
 
     async fn start_worker(bed: &TestBed, changes: &[(&str, &str)], variables: &[(&str, &OsStr)]) -> Self {
         let metrics = free_port();
-        let process = start(
+        let mut process = start(
             "latchkey-worker",
             bed,
             changes,
             variables,
             &[("worker.metrics_listen", metrics)],
         );
-        let mut process = Self {
-            base_url: url(metrics),
-            metrics_url: format!("{}/metrics", url(metrics)),
-            ..process
-        };
+        process.base_url = url(metrics);
+        process.metrics_url = format!("{}/metrics", url(metrics));
         process.wait_for("/metrics").await;
         process
     }
@@ -159,6 +196,7 @@ fn start(
 ) -> RealProcess {
     let log = bed.mails.path().join(format!("{binary}-{}.log", ports[0].1));
     let output = File::create(&log).unwrap();
+    let canary = File::open(&log).unwrap();
     let mut command = Command::new(path_of(binary));
     let variable = |key: &str| format!("LATCHKEY__{}", key.to_uppercase().replace('.', "__"));
     command
@@ -187,6 +225,7 @@ fn start(
         base_url: String::new(),
         metrics_url: String::new(),
         log,
+        canary,
     }
 }
 
@@ -217,4 +256,78 @@ fn free_port() -> u16 {
 
 fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use latchkey_shared::{
+        api_key::{KeyEnvironment, KeyText},
+        crypto::{
+            jwt::{Grant, JwtRing},
+            password::{Hasher, Memory},
+            token::{Kind, Token},
+        },
+        id::{SessionId, TenantId, UserId},
+        random::OsRandom,
+        secret::Secret,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config;
+
+    /// One of each, as they are made.
+    fn secrets() -> Vec<String> {
+        let (config, random) = (config(&[]), OsRandom::new());
+        let (tenant, session) = (TenantId(Uuid::from_u128(1)), SessionId(Uuid::from_u128(2)));
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let grant = Grant {
+            id: Uuid::from_u128(3),
+            tenant,
+            user: UserId(Uuid::from_u128(4)),
+            session,
+            issued_at: now,
+            expires_at: now,
+            auth_time: now,
+            amr: Vec::new(),
+            acr: "aal1",
+        };
+        let ring = JwtRing::new(&config.tokens, config.tokens.keys.as_ref().unwrap());
+        let password = Secret::new("correct horse".to_owned());
+        let hasher = Hasher::new(&config.passwords).unwrap();
+        let mut made = vec![
+            ring.sign(&grant).unwrap(),
+            Secret::new(hasher.hash(&password, &[7; 16], &mut Memory::default()).unwrap()),
+            Secret::new("whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".to_owned()),
+            Token::of_session(tenant, session, config.secrets.data_keys.current(), &random).into_text(),
+        ];
+        for kind in [Kind::OneTime, Kind::Mfa, Kind::Device] {
+            made.push(Token::new(kind, tenant, &random).into_text());
+        }
+        for environment in [KeyEnvironment::Live, KeyEnvironment::Test] {
+            made.push(KeyText::new(environment, &random).into_text());
+        }
+        made.into_iter().map(|secret| secret.expose().clone()).collect()
+    }
+
+    #[test]
+    fn s35_a_secret_in_a_line_is_seen_and_what_may_be_shown_is_none() {
+        for secret in secrets() {
+            for line in [
+                secret.clone(),
+                format!("POST /v1?token={secret}&x"),
+                format!("lko_… {{\"a\":\"{secret}\"}}"),
+            ] {
+                assert!(secret_in(&line).is_some(), "{line}");
+            }
+        }
+        for shown in [
+            "lk_live_…x7Qz",
+            "lkr_garbage",
+            "eyJhbGciOiJIUzI1NiJ9",
+            "a hash begins with $argon2id$, $argon2i$, $2b$",
+        ] {
+            assert_eq!(secret_in(shown), None);
+        }
+    }
 }
