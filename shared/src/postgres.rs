@@ -114,8 +114,16 @@ impl Postgres {
     pub async fn cross_tenant(&self, reason: CrossTenant) -> Result<Tx, DbErr> {
         tracing::trace!(?reason, "cross-tenant transaction");
         let tx = self.0.begin().await?;
-        tx.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)")
-            .await?;
+        let scope = match reason {
+            // Planned once for each connection. The planner would rather plan anew for every batch where it sees many days, and
+            // come to the same: the statements say which days they look into.
+            CrossTenant::Deliver => {
+                "SELECT set_config('latchkey.scope', 'cross_tenant', true),
+                        set_config('plan_cache_mode', 'force_generic_plan', true)"
+            }
+            _ => "SELECT set_config('latchkey.scope', 'cross_tenant', true)",
+        };
+        tx.execute_unprepared(scope).await?;
         Ok(tx)
     }
 

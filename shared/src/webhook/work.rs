@@ -467,8 +467,9 @@ pub async fn note_endpoints(
 /// should the database crash, what was queued is found once more: nothing has to wait for the disk.
 pub(super) async fn walk(context: &Context) -> Result<Tx, DbErr> {
     let tx = context.postgres.cross_tenant(CrossTenant::Sweep).await?;
-    tx.execute_unprepared("SET LOCAL enable_seqscan = off; SET LOCAL synchronous_commit = off")
-        .await?;
+    let settings = "SET LOCAL enable_seqscan = off; SET LOCAL plan_cache_mode = force_generic_plan;
+                    SET LOCAL synchronous_commit = off";
+    tx.execute_unprepared(settings).await?;
     Ok(tx)
 }
 
