@@ -4,7 +4,14 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use latchkey_shared::{context::Context, partition, principal::Origin, retention, webhook};
+use latchkey_shared::{
+    context::Context,
+    partition,
+    postgres::CrossTenant,
+    principal::Origin,
+    retention,
+    webhook::{self, work},
+};
 use latchkey_testing::Receiver;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
 use serde_json::json;
@@ -52,6 +59,30 @@ async fn what_belongs_to_an_event_lies_in_the_partitions_of_its_day() {
         assert_eq!(world.count(&rows).await, 1, "{table}");
     }
     assert_eq!(partition::rows_outside(world.context()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_every_batch_is_planned_once_however_many_days_there_are() {
+    let world = World::with(&[("postgres.max_connections", "1")]).await;
+    let context = world.context();
+    let now = context.clock.now();
+    partition::make(context, now - TimeDelta::days(30), now)
+        .await
+        .unwrap();
+    world.endpoint("http://127.0.0.1:9/").await;
+    world.backlog(5, 0).await;
+    for delivery in world.deliveries().await {
+        work::sweep(context, false, 1_000).await.unwrap();
+        let claimed = work::claim(context, vec![delivery.id.0], Duration::from_mins(1)).await;
+        assert_eq!(claimed.unwrap().len(), 1);
+    }
+    let plans = "SELECT sum(generic_plans)::bigint AS kept, sum(custom_plans)::bigint AS anew
+        FROM pg_prepared_statements WHERE statement LIKE 'WITH due AS%'";
+    let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await.unwrap();
+    let plans = Statement::from_string(DbBackend::Postgres, plans);
+    let plans = tx.query_one_raw(plans).await.unwrap().unwrap();
+    let [kept, anew] = ["kept", "anew"].map(|column| plans.try_get::<i64>("", column).unwrap());
+    assert_eq!((kept, anew), (10, 0));
 }
 
 #[tokio::test]
