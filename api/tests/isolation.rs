@@ -16,7 +16,10 @@ use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statemen
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{ADMIN, Api, PASSWORD, text};
+use crate::{
+    personal_data,
+    support::{ADMIN, Api, PASSWORD, text},
+};
 
 /// A table and the column that says whose a row is.
 #[derive(Debug)]
@@ -209,22 +212,9 @@ async fn s26_the_applications_role_owns_nothing_and_cannot_step_around_the_polic
 
 /// Every row of every table, as a dump has it: bytes in hexadecimal.
 pub(crate) async fn dump(bed: &TestBed) -> Vec<String> {
-    let db = Database::connect(bed.app_url()).await.unwrap();
-    let all = db.begin().await.unwrap();
-    all.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)")
-        .await
-        .unwrap();
-    let tables = "SELECT relname::text AS name FROM pg_class
-        WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace ORDER BY 1";
-    let mut dump = Vec::new();
-    for table in rows(&all, tables).await {
-        let name: String = table.try_get("", "name").unwrap();
-        for row in rows(&all, &format!("SELECT t::text AS row FROM {name} t")).await {
-            let row: String = row.try_get("", "row").unwrap();
-            dump.push(format!("{name}: {row}"));
-        }
-    }
-    dump
+    let tables = personal_data::dump(bed).await.into_iter();
+    let named = tables.flat_map(|(table, rows)| rows.into_iter().map(move |row| format!("{table}: {row}")));
+    named.collect()
 }
 
 /// No row holds a piece of the secret: neither of its text, nor of the bytes that this stands for.

@@ -88,12 +88,6 @@ impl Credential {
     }
 }
 
-fn assert_no_error_in(process: &RealProcess) {
-    let printed = process.printed();
-    let error = printed.lines().find(|line| line.contains("ERROR"));
-    assert!(error.is_none(), "{error:?}");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s22_redis_goes_away_under_load_and_nothing_fails_or_revives() {
     let mut redis = PrivateRedis::start(PrivateRedis::free_port()).await;
@@ -153,7 +147,7 @@ async fn s22_redis_goes_away_under_load_and_nothing_fails_or_revives() {
         failed.len()
     );
     assert!(failed.is_empty(), "{failed:?}");
-    assert_no_error_in(&process);
+    process.assert_no_error();
 }
 
 /// Publishes one event after the other until it is stopped; gives the ids of what was accepted, and what was not.
@@ -255,5 +249,5 @@ async fn s30_redis_goes_away_under_load_and_every_accepted_event_arrives() {
         "{} events while Redis was killed and while it was silent: none lost",
         accepted.len()
     );
-    assert_no_error_in(&process);
+    process.assert_no_error();
 }

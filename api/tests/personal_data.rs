@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Every row of every table, as the owner of them all sees it, by table.
-async fn dump(bed: &TestBed) -> BTreeMap<String, Vec<String>> {
+pub(crate) async fn dump(bed: &TestBed) -> BTreeMap<String, Vec<String>> {
     let db = Database::connect(&bed.owner_url).await.unwrap();
     let all = db.begin().await.unwrap();
     all.execute_unprepared("SELECT set_config('latchkey.scope', 'cross_tenant', true)")

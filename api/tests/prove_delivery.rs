@@ -145,12 +145,6 @@ impl Inbox {
     }
 }
 
-fn assert_no_error_in(process: &RealProcess) {
-    let printed = process.printed();
-    let error = printed.lines().find(|line| line.contains("ERROR"));
-    assert!(error.is_none(), "{error:?}");
-}
-
 /// Waits until the worker has written down all it knows.
 async fn settled(world: &World, count: usize) {
     let deadline = Instant::now() + Duration::from_mins(1);
@@ -192,8 +186,8 @@ async fn s31_events_accepted_without_a_worker_all_arrive_once_one_is_started() {
         );
     }
     assert!(worker.terminate().await);
-    assert_no_error_in(&worker);
-    assert_no_error_in(&world.api);
+    worker.assert_no_error();
+    world.api.assert_no_error();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +211,7 @@ async fn s30_a_worker_that_is_killed_loses_no_event() {
         "{count} events, a worker killed after a third: none lost, {} sent twice",
         inbox.duplicates()
     );
-    assert_no_error_in(&second);
+    second.assert_no_error();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,7 +233,7 @@ async fn s30_a_flush_of_redis_loses_no_event() {
         "{count} events, Redis flushed after a third: none lost, {} sent twice",
         inbox.duplicates()
     );
-    assert_no_error_in(&worker);
+    worker.assert_no_error();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,7 +301,7 @@ async fn an_event_reaches_its_receiver_within_milliseconds() {
         assert!(p50 < Duration::from_millis(10), "p50 {p50:?}");
         assert!(p99 < Duration::from_millis(50), "p99 {p99:?}");
     }
-    assert_no_error_in(&worker);
+    worker.assert_no_error();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -355,6 +349,6 @@ async fn events_arrive_as_fast_as_they_are_published() {
     if Prove::is_full() {
         assert!(rate >= 2_500.0, "{rate:.0}/s");
     }
-    assert_no_error_in(&worker);
-    assert_no_error_in(&world.api);
+    worker.assert_no_error();
+    world.api.assert_no_error();
 }

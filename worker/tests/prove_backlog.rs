@@ -36,9 +36,7 @@ async fn drains(attempts: i32) {
     ] {
         assert_eq!(world.count(wrong).await, 0, "{wrong}");
     }
-    let printed = worker.printed();
-    let error = printed.lines().find(|line| line.contains("ERROR"));
-    assert!(error.is_none(), "{error:?}");
+    worker.assert_no_error();
 }
 
 #[tokio::test(flavor = "multi_thread")]

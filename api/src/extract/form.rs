@@ -63,7 +63,8 @@ impl<'a, T: ParseFromJSON + 'static> ApiExtractor<'a> for FormOrJson<T> {
         }
         let mut fields = fields(&json::read(request, body).await?)?;
         // OAuth's clients send parameters of their own, which are ignored (RFC 6749 section 3.2).
-        fields.retain(|name, _| json::schema_of::<T>().names(name));
+        let schema = json::schema_of::<T>();
+        fields.retain(|name, _| schema.names(name));
         Ok(Self(json::typed(Value::Object(fields))?))
     }
 }

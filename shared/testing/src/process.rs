@@ -163,6 +163,13 @@ impl RealProcess {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Nothing that it has printed so far is an error.
+    pub fn assert_no_error(&self) {
+        let printed = self.printed();
+        let error = printed.lines().find(|line| line.contains("ERROR"));
+        assert!(error.is_none(), "{error:?}");
+    }
+
     async fn wait_for(&mut self, path: &str) {
         let deadline = Instant::now() + START;
         let client = reqwest::Client::builder()
