@@ -80,7 +80,7 @@ async fn a_backlog_is_drained_and_told_beside_a_bare_client() {
     let url = receiver.serve();
     let one_by_one = bare(&url, count / 10, 1).await;
     let floor = bare(&url, count / 2, AT_ONCE).await;
-    let before = receiver.count();
+    let (before, connected) = (receiver.count(), receiver.connections());
 
     world.endpoint(&url).await;
     world.backlog(count, 0).await;
@@ -109,6 +109,8 @@ async fn a_backlog_is_drained_and_told_beside_a_bare_client() {
         most / 1024 / 1024
     );
     assert_eq!(receiver.count(), before + count, "a delivery was called twice");
+    let connections = receiver.connections() - connected;
+    assert!(connections <= 2 * AT_ONCE, "{connections} connections");
     let recorded = "SELECT count(*) FROM attempts WHERE outcome = 'succeeded' AND number = 1";
     assert_eq!(world.count(recorded).await, i64::try_from(count).unwrap());
     assert!(most < MOST_MEMORY, "{} MiB", most / 1024 / 1024);

@@ -1,22 +1,34 @@
 //! A receiver that only counts, so that as much as can be of the machine is left to who calls it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use poem::{Endpoint, Request, Server, http::StatusCode, listener::TcpAcceptor};
 
 /// Answers 204 to all. Cheap to clone; clones count together.
 #[derive(Clone, Default)]
-pub struct Counting(Arc<AtomicUsize>);
+pub struct Counting(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    calls: AtomicUsize,
+    callers: Mutex<HashSet<SocketAddr>>,
+}
 
 impl Endpoint for Counting {
     type Output = StatusCode;
 
     async fn call(&self, mut request: Request) -> poem::Result<StatusCode> {
         request.take_body().into_bytes().await?;
-        self.0.fetch_add(1, Ordering::Relaxed);
+        let caller = *request.remote_addr().as_socket_addr().unwrap();
+        self.0.callers.lock().unwrap().insert(caller);
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
         Ok(StatusCode::NO_CONTENT)
     }
 }
@@ -35,6 +47,12 @@ impl Counting {
     /// How many calls there were.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.calls.load(Ordering::Relaxed)
+    }
+
+    /// How many connections they came over.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.callers.lock().unwrap().len()
     }
 }

@@ -19,6 +19,7 @@ use url::Url;
 use super::{
     caller::{Caller, Callers},
     guard::NoAddress,
+    kept::Keeping,
 };
 
 /// As much of a response as is read and kept: an endless one costs no more.
@@ -75,7 +76,7 @@ pub(super) async fn call(
     };
     let mut retry_after = None;
     match send(callers, ring, claimed, traceparent, now).await {
-        Ok(response) => {
+        Ok((response, _keeping)) => {
             let status = response.status();
             observed.status = Some(status.as_u16());
             observed.error_class = class_of(status);
@@ -102,12 +103,12 @@ async fn send(
     claimed: &Claimed,
     traceparent: Option<String>,
     now: DateTime<Utc>,
-) -> Result<Response, Failure> {
+) -> Result<(Response, Option<Keeping>), Failure> {
     let caller = callers
         .of(&claimed.allowed_cidrs)
         .map_err(|error| unusable(&error))?;
-    let request = request(&caller, ring, claimed, traceparent, now)?;
-    request.send().await.map_err(failure)
+    let (request, keeping) = request(&caller, ring, claimed, traceparent, now)?;
+    Ok((request.send().await.map_err(failure)?, keeping))
 }
 
 /// Why a call was not made, for a reason on our side.
@@ -124,7 +125,7 @@ fn request(
     claimed: &Claimed,
     traceparent: Option<String>,
     now: DateTime<Utc>,
-) -> Result<RequestBuilder, Failure> {
+) -> Result<(RequestBuilder, Option<Keeping>), Failure> {
     // A data key that is missing is the operator's to bring back; until then it is a failed attempt like others.
     let (secrets, own) = claimed.open(ring).map_err(|error| unusable(&error))?;
     let url = Url::parse(&claimed.url).map_err(|error| unusable(&error))?;
@@ -152,8 +153,9 @@ fn request(
         headers.insert(HeaderName::from_static(name), value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let client = caller.client(&url);
-    Ok(client.post(url).headers(headers).body(claimed.body().clone()))
+    let (client, keeping) = caller.client(&url);
+    let request = client.post(url).headers(headers).body(claimed.body().clone());
+    Ok((request, keeping))
 }
 
 fn class_of(status: StatusCode) -> Option<ErrorClass> {

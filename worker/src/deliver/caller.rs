@@ -3,12 +3,10 @@
 //! All tenants share one, but for those that may reach ranges of their own. A client keeps connections to call again, and
 //! those were judged by its own guard when they were made: so each list of ranges has a client to itself.
 //!
-//! Connections that wait for another call are open files, of which a process has so many and no more. There may be a host for
-//! each endpoint, so only some hosts' are kept at a time; a further one is connected to for each call.
+//! Connections are kept to call again while there are not too many of them ([`super::kept`]).
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,6 +19,7 @@ use url::Url;
 use super::{
     CONNECT_TIMEOUT, USER_AGENT,
     guard::{Guard, Lookup},
+    kept::{self, Keeping, Kept},
 };
 
 /// The client of a list that nobody has used for so long is given up.
@@ -28,11 +27,6 @@ const IDLE: Duration = Duration::from_mins(10);
 /// More of them are not kept.
 const LISTS: u64 = 100;
 
-/// The hosts whose connections are kept, and how many of each.
-const KEPT_HOSTS: usize = 1_000;
-const KEPT_OF_A_HOST: usize = 32;
-/// So long it takes at least until a full set of hosts is looked through again.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// As much as an HTTP/2 receiver may send before it is read: the least that the protocol knows (RFC 9113 section 6.9.2). Its
 /// answer is hardly ever read to the end.
 const WINDOW: u32 = 65_535;
@@ -42,71 +36,30 @@ const WINDOW: u32 = 65_535;
 pub(super) struct Caller {
     keeping: Client,
     once: Client,
-    kept: Arc<Kept>,
+    kept: Kept,
     pub(super) guard: Guard,
 }
 
 impl Caller {
-    fn new(guard: Guard, kept: Arc<Kept>, timeout: Duration) -> reqwest::Result<Self> {
+    fn new(guard: Guard, kept: Kept, timeout: Duration, keep_alive: Duration) -> reqwest::Result<Self> {
+        let client = |of_a_host| client(&guard, timeout, of_a_host, keep_alive);
         Ok(Self {
-            keeping: client(&guard, timeout, KEPT_OF_A_HOST, kept.keep_alive)?,
-            once: client(&guard, timeout, 0, kept.keep_alive)?,
+            keeping: client(kept::MOST)?,
+            once: client(0)?,
             kept,
             guard,
         })
     }
 
-    /// The client for a call to that URL.
-    pub(super) fn client(&self, url: &Url) -> &Client {
-        if self.kept.keeps(url.authority(), Instant::now()) {
+    /// The client for a call to that URL, and what is held until the call has ended.
+    pub(super) fn client(&self, url: &Url) -> (&Client, Option<Keeping>) {
+        let keeping = self.kept.keep(url.authority(), Instant::now());
+        let client = if keeping.is_some() {
             &self.keeping
         } else {
             &self.once
-        }
-    }
-}
-
-/// The hosts whose connections are kept, and until when.
-struct Kept {
-    keep_alive: Duration,
-    /// What a call takes at most, after which its connection waits.
-    timeout: Duration,
-    hosts: Mutex<Hosts>,
-}
-
-#[derive(Default)]
-struct Hosts {
-    until: HashMap<String, Instant>,
-    looked_at: Option<Instant>,
-}
-
-impl Kept {
-    fn new(keep_alive: Duration, timeout: Duration) -> Self {
-        Self {
-            keep_alive,
-            timeout,
-            hosts: Mutex::default(),
-        }
-    }
-
-    fn keeps(&self, host: &str, now: Instant) -> bool {
-        let until = now + self.timeout + self.keep_alive;
-        // Every state of it is a valid one.
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = hosts.until.get_mut(host) {
-            *known = until;
-            return true;
-        }
-        let long_ago = |at: Instant| now.duration_since(at) >= PATIENCE;
-        if hosts.until.len() >= KEPT_HOSTS && hosts.looked_at.is_none_or(long_ago) {
-            hosts.until.retain(|_, until| *until > now);
-            hosts.looked_at = Some(now);
-        }
-        let room = hosts.until.len() < KEPT_HOSTS;
-        if room {
-            hosts.until.insert(host.to_owned(), until);
-        }
-        room
+        };
+        (client, keeping)
     }
 }
 
@@ -114,7 +67,8 @@ impl Kept {
 #[derive(Clone)]
 pub(super) struct Callers {
     timeout: Duration,
-    kept: Arc<Kept>,
+    keep_alive: Duration,
+    kept: Kept,
     everywhere: Arc<[IpNet]>,
     lookup: Arc<dyn Lookup>,
     common: Caller,
@@ -131,13 +85,14 @@ impl Callers {
         let everywhere: Arc<[IpNet]> = config.webhooks.allowed_cidrs.as_slice().into();
         let lookup: Arc<dyn Lookup> = Arc::new(lookup);
         let guard = Guard::new(&everywhere, Arc::clone(&lookup));
-        let kept = Arc::new(Kept::new(keep_alive, timeout));
+        let kept = Kept::new(keep_alive, kept::MOST);
         Ok(Self {
             timeout,
-            kept: Arc::clone(&kept),
+            keep_alive,
+            kept: kept.clone(),
             everywhere,
             lookup,
-            common: Caller::new(guard, kept, timeout)?,
+            common: Caller::new(guard, kept, timeout, keep_alive)?,
             own: Cache::builder().time_to_idle(IDLE).max_capacity(LISTS).build(),
         })
     }
@@ -152,7 +107,7 @@ impl Callers {
         }
         self.own.try_get_with_by_ref(own, || {
             let guard = Guard::new(&target::allowed(&self.everywhere, own), Arc::clone(&self.lookup));
-            Caller::new(guard, Arc::clone(&self.kept), self.timeout)
+            Caller::new(guard, self.kept.clone(), self.timeout, self.keep_alive)
         })
     }
 }
@@ -171,24 +126,4 @@ fn client(guard: &Guard, timeout: Duration, kept: usize, keep_alive: Duration) -
         .timeout(timeout)
         .user_agent(USER_AGENT)
         .build()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_many_hosts_have_their_connections_kept_and_make_room_for_others_in_time() {
-        let kept = Kept::new(Duration::from_secs(30), Duration::from_secs(15));
-        let now = Instant::now();
-        for number in 0..KEPT_HOSTS {
-            assert!(kept.keeps(&format!("{number}.example"), now));
-        }
-        let later = now + Duration::from_secs(44);
-        assert!(!kept.keeps("another.example", later));
-        assert!(kept.keeps("0.example", later));
-        let after = now + Duration::from_secs(46);
-        assert!(kept.keeps("another.example", after));
-        assert!(kept.keeps("0.example", after));
-    }
 }

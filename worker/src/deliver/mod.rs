@@ -8,6 +8,7 @@ mod caller;
 mod endpoint;
 mod gate;
 mod guard;
+mod kept;
 mod turns;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
