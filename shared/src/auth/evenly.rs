@@ -13,7 +13,11 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Does the work; its outcome is there after a whole number of intervals.
 pub(super) async fn evenly<T>(work: impl Future<Output = T>) -> T {
-    let started = Instant::now();
+    evenly_since(Instant::now(), work).await
+}
+
+/// As [`evenly`], of work that began earlier.
+pub(super) async fn evenly_since<T>(started: Instant, work: impl Future<Output = T>) -> T {
     let outcome = work.await;
     tokio::time::sleep_until(started + strokes(started.elapsed())).await;
     outcome

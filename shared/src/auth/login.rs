@@ -1,11 +1,12 @@
 //! Signing in with a password.
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     Asked, Auth, Entrance,
     enter::{Entrant, enter},
-    evenly::evenly,
+    evenly::evenly_since,
     password::rehash,
     policy::{self, Denied, Next, Proven},
 };
@@ -106,29 +107,33 @@ pub async fn login(
         .passwords
         .verify_beside(request.password.clone(), hash, decoy)
         .await?;
+    let judged_at = Instant::now();
     let user = match judge(tenant, &seen, verdict) {
         Ok(user) => user,
-        Err(refusal) => return refuse(auth, tenant, origin, &seen, refusal).await,
+        Err(refusal) => return refuse(auth, tenant, origin, (&seen, judged_at), refusal).await,
     };
-    // Only for who may enter: anyone else could see it in the time.
-    if verdict == (Verdict::Right { outdated: true }) {
-        rehash(auth, tenant.id, origin, user, request.password).await;
-    }
     let change = auth
         .context
         .change(tenant.id, Actor::User(user.id), origin)
         .await?;
-    // Asked again: others may have failed while this password was hashed.
-    if !lockout::clear(&change, &seen.budget).await? {
+    // The account first, as whoever deletes it holds it before its locks. Those are asked again: others may have failed
+    // while this password was hashed.
+    let held = store::hold_unchanged(&change.tx, tenant.id, user).await?;
+    if !held || !lockout::clear(&change, &seen.budget).await? {
         drop(change);
-        return refuse(auth, tenant, origin, &seen, Refusal::Withheld).await;
+        return refuse(auth, tenant, origin, (&seen, judged_at), Refusal::Withheld).await;
     }
     let right = RightPassword {
         user,
         device: seen.device.as_ref().map(|device| device.id),
         device_label: request.device_label,
     };
-    go_on(auth, change, tenant, right).await
+    let entrance = go_on(auth, change, tenant, right).await?;
+    // Only for who may enter: anyone else could see it in the time.
+    if verdict == (Verdict::Right { outdated: true }) {
+        rehash(auth, tenant.id, origin, user, request.password).await;
+    }
+    Ok(entrance)
 }
 
 /// The user, if the password is right and nothing stands in the way.
@@ -177,8 +182,8 @@ struct RightPassword<'a> {
     device_label: Option<String>,
 }
 
-/// Lets someone in, or asks for the second factor. Whether there is one, and whether the device is trusted with it, is
-/// read while the user's row is held: who sets one up at this moment ends this session, or is seen here.
+/// Lets someone in whose row is held, or asks for the second factor. Whether there is one, and whether the device is trusted
+/// with it, is read while it is: who sets one up at this moment ends this session, or is seen here.
 async fn go_on(
     auth: &Auth,
     change: Change<'_>,
@@ -190,9 +195,6 @@ async fn go_on(
         device,
         device_label,
     } = right;
-    if !store::hold_unchanged(&change.tx, tenant.id, user).await? {
-        return Err(LoginError::InvalidCredentials);
-    }
     let mfa::Standing { enrolled, device } = mfa::standing(&change, user.id, device).await?;
     let trusted_until = device.as_ref().and_then(|device| device.trusted_until);
     let proven = Proven::Password {
@@ -249,7 +251,7 @@ async fn look(context: &Context, tenant: &Tenant, request: &Login) -> Result<See
     })
 }
 
-/// Turns somebody away, with the same statements whatever the reason.
+/// Turns somebody away, with the same statements whatever the reason, and at a time that is even since the verdict.
 ///
 /// An unproven address is said only where nothing is locked by now: others may have failed while the password was hashed.
 /// Failures are not forgotten for it, as they are for a sign-in: by a decoy, whoever guesses at the password of a proven
@@ -258,10 +260,10 @@ async fn refuse(
     auth: &Auth,
     tenant: &Tenant,
     origin: &Origin,
-    seen: &Seen,
+    (seen, judged_at): (&Seen, Instant),
     refusal: Refusal,
 ) -> Result<Entrance, LoginError> {
-    let written: Result<bool, Internal> = evenly(async {
+    let written: Result<bool, Internal> = evenly_since(judged_at, async {
         let mut change = auth.context.change(tenant.id, Actor::Anonymous, origin).await?;
         let counts = refusal == Refusal::Wrong;
         let failed = lockout::fail(&mut change, tenant, &seen.budget, seen.user.as_ref(), counts).await?;
