@@ -16,7 +16,7 @@ mod mail;
 mod seal;
 mod sweep;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use latchkey_shared::{
     context::Context,
@@ -77,11 +77,11 @@ pub async fn run_with(
 
     let (call, mail) = (context.config.webhooks.timeout, context.config.mail.timeout);
     let lanes = [(Lane::Fresh, many), (Lane::Retry, few)];
-    let deliverer = deliver::Deliverer::new(&context, lookup, lanes)?;
+    let deliverer = Arc::new(deliver::Deliverer::new(&context, lookup, lanes)?);
     for (lane, concurrency) in lanes {
-        let deliverer = deliverer.clone();
+        let deliverer = Arc::clone(&deliverer);
         let handler = move |job| {
-            let deliverer = deliverer.clone();
+            let deliverer = Arc::clone(&deliverer);
             async move { deliverer.handle(lane, job).await }
         };
         spawn_lane(&mut parts, &context, (lane, concurrency, call), &stop, handler)?;

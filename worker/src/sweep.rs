@@ -75,20 +75,23 @@ fn ticks(period: Duration) -> Interval {
 /// Sweeps until the shutdown. No failure ends it.
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result<(), WorkerError> {
     let interval = context.config.worker.sweep_interval;
-    let (mut told, mut counted) = (None, Instant::now());
+    let (mut looked, mut counted) = (None, Instant::now());
+    let mut lanes = Vec::new();
     loop {
-        if told.is_none_or(|at: Instant| at.elapsed() >= interval) {
-            told = Some(Instant::now());
+        if looked.is_none_or(|at: Instant| at.elapsed() >= interval) {
+            looked = Some(Instant::now());
             tell_overdue(&context).await;
+            lanes = Lane::ALL.to_vec();
         }
         if counted.elapsed() > USAGE_INTERVAL {
             counted = Instant::now();
             write_usage(&context).await;
         }
-        let pause = if sweep(&context).await {
-            ROOM_INTERVAL.min(interval)
-        } else {
+        lanes = sweep(&context, &lanes).await;
+        let pause = if lanes.is_empty() {
             interval
+        } else {
+            ROOM_INTERVAL.min(interval)
         };
         let paused = shutdown.run_until_cancelled(tokio::time::sleep(pause));
         if paused.await.is_none() {
@@ -119,17 +122,18 @@ async fn tell_overdue(context: &Context) {
     }
 }
 
-/// Finds what is due, each lane by itself: what keeps one from being swept keeps no other. Whether there may be more than
-/// there was room for.
-async fn sweep(context: &Context) -> bool {
-    let mut more = false;
-    for lane in [Lane::Mail, Lane::Fresh, Lane::Retry] {
+/// Finds what is due, each lane by itself: what keeps one from being swept keeps no other. Those of which there may be more
+/// than there was room for.
+async fn sweep(context: &Context, lanes: &[Lane]) -> Vec<Lane> {
+    let mut more = Vec::new();
+    for &lane in lanes {
         // While Redis is away rows stay as they are, and are found again within a sweep of its return.
         let Some(room) = room(context, lane).await else {
             continue;
         };
         match sweep_lane(context, lane, room).await {
-            Ok(full) => more |= full,
+            Ok(true) => more.push(lane),
+            Ok(false) => {}
             Err(error) => tracing::warn!(lane = lane.as_str(), %error, "sweeping failed"),
         }
     }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use latchkey_shared::{
     entity::{DeliveryState, ErrorClass},
+    id::DeliveryId,
     queue::{self, FULL_STREAM, Lane},
     retention,
-    webhook::work::{self, Finished, Next, Observed},
+    webhook::work::{self, Claimed, Finished, Next, Observed},
 };
 use latchkey_testing::Receiver;
 use sea_orm::ConnectionTrait;
@@ -46,19 +48,43 @@ async fn s30_a_queue_that_is_lost_under_a_running_worker_is_filled_again() {
     worker.stop().await;
 }
 
+/// The delivery, claimed for a minute.
+async fn claimed(world: &World, id: DeliveryId) -> Claimed {
+    let claimed = work::claim(world.context(), vec![id.0], Duration::from_mins(1)).await;
+    claimed.unwrap().remove(0)
+}
+
+/// A call without an answer.
+fn failed(world: &World, claimed: &Claimed, next: Next) -> Finished {
+    let started_at = world.context().clock.now();
+    Finished {
+        attempt: world.context().uuid(started_at),
+        id: claimed.id,
+        tenant_id: claimed.tenant_id,
+        generation: claimed.generation,
+        number: claimed.attempts + 1,
+        next,
+        observed: Observed {
+            started_at,
+            duration: Duration::ZERO,
+            status: None,
+            error_class: Some(ErrorClass::Timeout),
+            error_detail: None,
+            address: None,
+            traceparent: None,
+            response_headers: Value::Object(serde_json::Map::new()),
+            response_body: None,
+        },
+    }
+}
+
 #[tokio::test]
 async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_not_before() {
     let (world, receiver) = (World::new().await, Receiver::start().await);
     world.endpoint(&receiver.url("/")).await;
     world.publish("order.placed", json!({})).await;
     let id = world.deliveries().await[0].id;
-    let lease = Duration::from_mins(1);
-    let [dead] = work::claim(world.context(), vec![id.0], lease)
-        .await
-        .unwrap()
-        .try_into()
-        .ok()
-        .unwrap();
+    let dead = claimed(&world, id).await;
 
     let worker = world.worker().await;
     world.advance(50);
@@ -73,25 +99,7 @@ async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_no
     assert_eq!(delivery.state, DeliveryState::Succeeded);
 
     // The first worker was not dead after all, only slow: what it saw is kept and changes nothing.
-    let late = Finished {
-        attempt: world.context().uuid(world.context().clock.now()),
-        id,
-        tenant_id: dead.tenant_id,
-        generation: dead.generation,
-        number: 1,
-        next: Next::Failed,
-        observed: Observed {
-            started_at: world.context().clock.now(),
-            duration: Duration::ZERO,
-            status: None,
-            error_class: Some(ErrorClass::Timeout),
-            error_detail: None,
-            address: None,
-            traceparent: None,
-            response_headers: Value::Object(serde_json::Map::new()),
-            response_body: None,
-        },
-    };
+    let late = failed(&world, &dead, Next::Failed);
     for _ in 0..2 {
         work::record(world.context(), std::slice::from_ref(&late))
             .await
@@ -100,6 +108,25 @@ async fn s30_what_a_dead_worker_had_claimed_is_called_when_its_lease_ends_and_no
     assert_eq!(world.attempted(1).await, delivery);
     assert_eq!(world.attempts(id).await.len(), 2);
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn s30_what_is_recorded_twice_has_happened_once() {
+    let world = World::new().await;
+    world.endpoint("http://127.0.0.1:9/").await;
+    world.publish("order.placed", json!({})).await;
+    let id = world.deliveries().await[0].id;
+    let claimed = claimed(&world, id).await;
+    let again = Next::Again(world.context().clock.now() + TimeDelta::minutes(5));
+    let failed = failed(&world, &claimed, again);
+    // The answer to the first may have been lost on its way.
+    for _ in 0..2 {
+        work::record(world.context(), std::slice::from_ref(&failed))
+            .await
+            .unwrap();
+        assert_eq!(world.deliveries().await[0].attempts, 1);
+        assert_eq!(world.attempts(id).await.len(), 1);
+    }
 }
 
 #[tokio::test]

@@ -280,7 +280,8 @@ pub struct Finished {
 /// Writes down calls that have ended, and what their deliveries become: one statement, whose text is the same for any
 /// number of them.
 ///
-/// The outcome of a claim that was lost meanwhile is kept as an attempt and changes nothing else. What would be tried again
+/// The outcome of a claim that was lost meanwhile is kept as an attempt and changes nothing else, and so is one that was
+/// written down before, though nobody heard. What would be tried again
 /// is cancelled where the endpoint was turned off during the call. A tenant that was
 /// deleted meanwhile has taken its deliveries along; there is nothing left to say of them.
 ///
@@ -317,7 +318,7 @@ pub async fn record(context: &Context, finished: &[Finished]) -> Result<(), Inte
                      WHERE p.tenant_id = calls.tenant_id AND p.id = held.endpoint_id AND p.enabled) AS off
                  FROM calls JOIN held ON held.id = calls.delivery_id) c
              WHERE d.id = ANY(ARRAY(SELECT id FROM held)) AND d.id BETWEEN {first} AND {last} AND d.id = c.delivery_id
-               AND d.generation = c.generation AND d.state || '' = 'pending')
+               AND d.generation = c.generation AND d.attempts = c.number - 1 AND d.state || '' = 'pending')
          INSERT INTO attempts (id, tenant_id, delivery_id, endpoint_id, number, started_at, duration_ms, outcome, status,
                                error_class, error_detail, address, traceparent, response_headers, response_body)
          SELECT c.id, c.tenant_id, c.delivery_id, held.endpoint_id, c.number, c.started_at, c.duration_ms, c.outcome, c.status,

@@ -31,8 +31,7 @@ const LISTS: u64 = 100;
 /// answer is hardly ever read to the end.
 const WINDOW: u32 = 65_535;
 
-/// A client and its guard. Cheap to clone.
-#[derive(Clone)]
+/// A client and its guard.
 pub(super) struct Caller {
     keeping: Client,
     once: Client,
@@ -63,16 +62,15 @@ impl Caller {
     }
 }
 
-/// The callers of all tenants. Cheap to clone.
-#[derive(Clone)]
+/// The callers of all tenants.
 pub(super) struct Callers {
     timeout: Duration,
     keep_alive: Duration,
     kept: Kept,
     everywhere: Arc<[IpNet]>,
     lookup: Arc<dyn Lookup>,
-    common: Caller,
-    own: Cache<Vec<String>, Caller>,
+    common: Arc<Caller>,
+    own: Cache<Vec<String>, Arc<Caller>>,
 }
 
 impl Callers {
@@ -92,7 +90,7 @@ impl Callers {
             kept: kept.clone(),
             everywhere,
             lookup,
-            common: Caller::new(guard, kept, timeout, keep_alive)?,
+            common: Arc::new(Caller::new(guard, kept, timeout, keep_alive)?),
             own: Cache::builder().time_to_idle(IDLE).max_capacity(LISTS).build(),
         })
     }
@@ -101,13 +99,13 @@ impl Callers {
     ///
     /// # Errors
     /// When a client cannot be built.
-    pub(super) fn of(&self, own: &[String]) -> Result<Caller, Arc<reqwest::Error>> {
+    pub(super) fn of(&self, own: &[String]) -> Result<Arc<Caller>, Arc<reqwest::Error>> {
         if own.is_empty() {
-            return Ok(self.common.clone());
+            return Ok(Arc::clone(&self.common));
         }
         self.own.try_get_with_by_ref(own, || {
             let guard = Guard::new(&target::allowed(&self.everywhere, own), Arc::clone(&self.lookup));
-            Caller::new(guard, self.kept.clone(), self.timeout, self.keep_alive)
+            Caller::new(guard, self.kept.clone(), self.timeout, self.keep_alive).map(Arc::new)
         })
     }
 }

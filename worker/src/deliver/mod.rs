@@ -61,8 +61,7 @@ const LEASE_TO_SPARE: Duration = Duration::from_secs(2);
 #[error("the HTTP client: {0}")]
 pub struct DeliverError(#[from] reqwest::Error);
 
-/// Calls endpoints. Cheap to clone.
-#[derive(Clone)]
+/// Calls endpoints.
 pub(crate) struct Deliverer {
     context: Context,
     callers: Callers,
@@ -121,10 +120,24 @@ impl Deliverer {
         }
         let called = self.call(&claimed).await;
         pass.ended(called.observed.duration, called.observed.status.is_some());
-        let finished = self.finished(&claimed, &called);
-        let is_last = finished.next == Next::Failed;
+        let next = self.next(&claimed, &called);
+        let said = Said {
+            began: called.observed.started_at,
+            succeeded: called.succeeded(),
+            is_gone: called.is_gone(),
+            is_last: next == Next::Failed,
+        };
+        let finished = Finished {
+            attempt: self.context.uuid(called.observed.started_at),
+            id: claimed.id,
+            tenant_id: claimed.tenant_id,
+            generation: claimed.generation,
+            number: number(&claimed),
+            next,
+            observed: called.observed,
+        };
         if self.records.submit(finished).await == Some(true) {
-            self.judge(&claimed, &called, is_last).await;
+            self.judge(&claimed, said).await;
         }
     }
 
@@ -141,16 +154,16 @@ impl Deliverer {
     ///
     /// An endpoint that is seldom called may have been well between two failures, however long ago the first one was: it is
     /// turned off by a delivery that has failed for long itself.
-    async fn judge(&self, claimed: &Claimed, called: &Called, is_last: bool) {
+    async fn judge(&self, claimed: &Claimed, said: Said) {
         let (failing_since, disable_after) =
             (claimed.failing_since, self.context.config.webhooks.disable_after);
-        let for_long = |since: DateTime<Utc>| since + disable_after <= called.observed.started_at;
-        if called.is_gone() {
+        let for_long = |since: DateTime<Utc>| since + disable_after <= said.began;
+        if said.is_gone {
             self.switch_off(claimed, Offence::Gone).await;
-        } else if called.succeeded() == failing_since.is_some() {
-            let (endpoint, answers) = (claimed.endpoint_id, called.succeeded());
+        } else if said.succeeded == failing_since.is_some() {
+            let (endpoint, answers) = (claimed.endpoint_id, said.succeeded);
             self.endpoints.submit(Standing { endpoint, answers }).await;
-        } else if failing_since.is_some_and(for_long) && (is_last || for_long(claimed.created_at)) {
+        } else if failing_since.is_some_and(for_long) && (said.is_last || for_long(claimed.created_at)) {
             self.switch_off(claimed, Offence::Failing).await;
         }
     }
@@ -188,31 +201,22 @@ impl Deliverer {
         called
     }
 
-    fn finished(&self, claimed: &Claimed, called: &Called) -> Finished {
-        let number = claimed.attempts.saturating_add(1);
-        let share = f64::from(u32::from_ne_bytes(random::array(&*self.context.random))) / f64::from(u32::MAX);
-        let again = || {
-            self.schedule.next(
-                number - claimed.earlier_attempts,
-                self.context.clock.now(),
-                share,
-                called.retry_after,
-            )
-        };
-        let next = match called {
-            _ if called.succeeded() => Next::Succeeded,
-            _ if called.is_gone() => Next::Failed,
-            _ => again().map_or(Next::Failed, Next::Again),
-        };
-        Finished {
-            attempt: self.context.uuid(called.observed.started_at),
-            id: claimed.id,
-            tenant_id: claimed.tenant_id,
-            generation: claimed.generation,
-            number,
-            next,
-            observed: called.observed.clone(),
+    /// What becomes of the delivery.
+    fn next(&self, claimed: &Claimed, called: &Called) -> Next {
+        if called.succeeded() {
+            return Next::Succeeded;
         }
+        if called.is_gone() {
+            return Next::Failed;
+        }
+        let share = f64::from(u32::from_ne_bytes(random::array(&*self.context.random))) / f64::from(u32::MAX);
+        let again = self.schedule.next(
+            number(claimed) - claimed.earlier_attempts,
+            self.context.clock.now(),
+            share,
+            called.retry_after,
+        );
+        again.map_or(Next::Failed, Next::Again)
     }
 
     async fn switch_off(&self, claimed: &Claimed, offence: Offence) {
@@ -220,6 +224,21 @@ impl Deliverer {
             tracing::warn!(endpoint = %claimed.endpoint_id, ?offence, %error, "an endpoint was not turned off");
         }
     }
+}
+
+/// The call's number, from 1.
+fn number(claimed: &Claimed) -> i32 {
+    claimed.attempts.saturating_add(1)
+}
+
+/// What a call says of its endpoint.
+#[derive(Clone, Copy)]
+struct Said {
+    began: DateTime<Utc>,
+    succeeded: bool,
+    is_gone: bool,
+    /// The delivery is given up.
+    is_last: bool,
 }
 
 /// Whether an endpoint has begun to fail, or answers again.
