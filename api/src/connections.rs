@@ -80,6 +80,9 @@ pub async fn serve<E: Endpoint + 'static>(
                 continue;
             }
         };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "the parts of answers go out together");
+        }
         let (app, local, remote) = (Arc::clone(&app), local.clone(), RemoteAddr(peer.into()));
         let service = service_fn(move |request: Request<Incoming>| {
             let app = Arc::clone(&app);

@@ -5,8 +5,9 @@ pub mod keys;
 use std::time::Duration;
 
 use redis::{
-    Client, RedisError,
+    Client, IntoConnectionInfo, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
+    io::tcp::TcpSettings,
 };
 
 use crate::{config, queue};
@@ -29,7 +30,9 @@ impl Redis {
     pub fn open(settings: &config::Redis) -> Result<Self, RedisError> {
         // `rediss:` takes the process's provider of TLS, of which two are linked in. One that is there already does as well.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = Client::open(settings.url.expose().as_str())?;
+        let server = settings.url.expose().as_str().into_connection_info()?;
+        // Commands are small, and many share a connection: none is held back until another's answer is there.
+        let client = Client::open(server.set_tcp_settings(TcpSettings::default().set_nodelay(true)))?;
         let options = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(Duration::from_millis(500)))
             .set_response_timeout(Some(Duration::from_millis(500)))

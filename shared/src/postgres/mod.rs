@@ -4,17 +4,18 @@
 //! opens one for the few duties that span tenants, each of which is named in [`CrossTenant`]. Row-level security
 //! enforces both: a transaction that states neither sees no row.
 
+mod tx;
+
 use std::{str::FromStr, time::Duration};
 
+use metrics::Counter;
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
-    Statement, TransactionTrait, raw_sql, sqlx::postgres::PgConnectOptions,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, Statement,
+    sqlx::postgres::PgConnectOptions,
 };
 
+pub use self::tx::Tx;
 use crate::{config, id::TenantId};
-
-/// A transaction. Dropped without a commit, it leaves nothing behind.
-pub type Tx = DatabaseTransaction;
 
 /// Why work spans tenants. Whoever adds a reason here answers for it.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +63,10 @@ pub fn role_of(url: &str) -> Result<String, DbErr> {
 
 /// The pool of connections.
 #[derive(Clone, Debug)]
-pub struct Postgres(DatabaseConnection);
+pub struct Postgres {
+    connections: DatabaseConnection,
+    statements: Counter,
+}
 
 impl Postgres {
     /// Connects as the application's role.
@@ -84,11 +88,11 @@ impl Postgres {
             .map_sqlx_postgres_opts(|options| {
                 options.options([("idle_in_transaction_session_timeout", "30s")])
             });
-        let mut connections = Database::connect(options).await?;
-        // Round trips are what a database costs: an operation that takes more than before shows here.
-        let statements = metrics::counter!("latchkey_postgres_statements_total");
-        connections.set_metric_callback(move |_| statements.increment(1));
-        Ok(Self(connections))
+        Ok(Self {
+            connections: Database::connect(options).await?,
+            // Round trips are what a database costs: an operation that takes more than before shows here.
+            statements: metrics::counter!("latchkey_postgres_statements_total"),
+        })
     }
 
     /// Opens a transaction in one tenant.
@@ -96,15 +100,8 @@ impl Postgres {
     /// # Errors
     /// When no connection is to be had.
     pub async fn tenant(&self, tenant: TenantId) -> Result<Tx, DbErr> {
-        let tx = self.0.begin().await?;
-        // Prepared once for each connection: as text of its own it would be parsed for every transaction.
-        let tenant = tenant.to_string();
-        tx.execute_raw(raw_sql!(
-            Postgres,
-            "SELECT set_config('latchkey.tenant_id', {tenant}, true)"
-        ))
-        .await?;
-        Ok(tx)
+        self.begin(&format!("SET LOCAL latchkey.tenant_id = '{}'", tenant.0))
+            .await
     }
 
     /// Opens a transaction over all tenants.
@@ -113,18 +110,20 @@ impl Postgres {
     /// When no connection is to be had.
     pub async fn cross_tenant(&self, reason: CrossTenant) -> Result<Tx, DbErr> {
         tracing::trace!(?reason, "cross-tenant transaction");
-        let tx = self.0.begin().await?;
-        let scope = match reason {
+        self.begin(match reason {
             // Planned once for each connection. The planner would rather plan anew for every batch where it sees many days, and
             // come to the same: the statements say which days they look into.
             CrossTenant::Deliver => {
-                "SELECT set_config('latchkey.scope', 'cross_tenant', true),
-                        set_config('plan_cache_mode', 'force_generic_plan', true)"
+                "SET LOCAL latchkey.scope = 'cross_tenant'; SET LOCAL plan_cache_mode = force_generic_plan"
             }
-            _ => "SELECT set_config('latchkey.scope', 'cross_tenant', true)",
-        };
-        tx.execute_unprepared(scope).await?;
-        Ok(tx)
+            _ => "SET LOCAL latchkey.scope = 'cross_tenant'",
+        })
+        .await
+    }
+
+    async fn begin(&self, settings: &str) -> Result<Tx, DbErr> {
+        let pool = self.connections.get_postgres_connection_pool();
+        Tx::begin(pool, settings, self.statements.clone()).await
     }
 
     /// Whether row-level security holds the role that is signed in: neither a superuser, nor exempt, nor the owner
@@ -137,7 +136,7 @@ impl Postgres {
                 SELECT 1 FROM pg_class WHERE relowner = pg_roles.oid AND relkind IN ('r', 'p')
             )) AS held FROM pg_roles WHERE rolname = current_user";
         let question = Statement::from_string(DbBackend::Postgres, question);
-        let row = self.0.query_one_raw(question).await?;
+        let row = self.connections.query_one_raw(question).await?;
         row.map_or(Ok(false), |row| row.try_get("", "held"))
     }
 
@@ -148,13 +147,13 @@ impl Postgres {
     pub async fn schema_version(&self) -> Result<Option<String>, DbErr> {
         let newest = "SELECT max(version) AS version FROM seaql_migrations";
         let newest = Statement::from_string(DbBackend::Postgres, newest);
-        let row = self.0.query_one_raw(newest).await?;
+        let row = self.connections.query_one_raw(newest).await?;
         row.map(|row| row.try_get("", "version")).transpose()
     }
 
     /// Gives the connections back.
     pub async fn close(self) {
-        if let Err(error) = self.0.close().await {
+        if let Err(error) = self.connections.close().await {
             tracing::warn!(%error, "the connections to PostgreSQL did not close");
         }
     }
