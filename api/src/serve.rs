@@ -9,7 +9,7 @@ use latchkey_shared::{
     context::{Context, OpenError},
     open_files,
     random::OsRandom,
-    signal,
+    signal::{self, Signals},
     telemetry::{self, TelemetryError},
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusHandle};
@@ -80,7 +80,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let metrics_listener = TcpListener::bind(server.metrics_listen).await?;
     tokio::spawn(keep_metrics(metrics.clone()));
     let patience = Patience::from(server);
-    tokio::spawn(serve_metrics(metrics_listener, patience, metrics));
+    let signals = Arc::clone(&context.signals);
+    tokio::spawn(serve_metrics(metrics_listener, patience, metrics, signals));
     tracing::info!(listen = %server.listen, "serving");
     let notice = server.drain_notice;
     let ending = async move {
@@ -114,8 +115,16 @@ fn ask_to_end() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn serve_metrics(listener: TcpListener, patience: Patience, handle: PrometheusHandle) {
-    let routes = Route::new().at("/metrics", get(render)).data(handle);
+async fn serve_metrics(
+    listener: TcpListener,
+    patience: Patience,
+    handle: PrometheusHandle,
+    signals: Arc<Signals>,
+) {
+    let routes = Route::new()
+        .at("/metrics", get(render))
+        .data(handle)
+        .data(signals);
     if let Err(error) = connections::serve(listener, routes, pending(), patience).await {
         tracing::error!(%error, "metrics are no longer served");
     }
@@ -131,6 +140,7 @@ async fn keep_metrics(handle: PrometheusHandle) {
 }
 
 #[handler]
-fn render(Data(handle): Data<&PrometheusHandle>) -> String {
+fn render(Data(handle): Data<&PrometheusHandle>, Data(signals): Data<&Arc<Signals>>) -> String {
+    metrics::gauge!("latchkey_signals_unheard_seconds").set(signals.unheard().as_secs_f64());
     handle.render()
 }

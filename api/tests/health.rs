@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use latchkey_testing::{RealProcess, TestBed};
+use latchkey_testing::{PrivateRedis, RealProcess, TestBed, Way};
 use reqwest::{Client, Method};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::{Instant, interval, sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{ADMIN, Api, PASSWORD, code_and_text, command};
 
@@ -28,7 +29,7 @@ async fn a_process_is_ready_with_postgres_and_degraded_without_redis() {
         .expect(200);
     assert_eq!(
         ready,
-        json!({ "status": "ready", "postgres": "ok", "redis": "ok", "draining": false })
+        json!({ "status": "ready", "postgres": "ok", "redis": "ok", "signals": "ok", "draining": false })
     );
 
     let bed = TestBed::with(&[("redis.url", "redis://127.0.0.1:9/0")]).await;
@@ -68,6 +69,78 @@ async fn a_database_that_is_yet_to_be_migrated_is_not_ready_and_a_newer_one_is()
 }
 
 #[tokio::test]
+async fn a_process_that_hears_of_no_revocations_is_not_ready() {
+    let bed = TestBed::new().await;
+    let (stop, deaf) = (CancellationToken::new(), CancellationToken::new());
+    let api = Api::serve_deaf(bed.context.clone(), stop).await;
+    let ready = async || Api::send(api.request(Method::GET, "/health/ready")).await;
+    let not_ready = json!({
+        "status": "not_ready", "postgres": "ok", "redis": "ok", "signals": "stale", "draining": false
+    });
+    assert_eq!(ready().await.expect(503), not_ready);
+
+    api.hear(deaf.clone()).await;
+    assert_eq!(ready().await.expect(200)["signals"], "ok");
+    let token = api.admin().await;
+    api.get_as(&token, "/v1/auth/me").await.expect(200);
+
+    deaf.cancel();
+    let until = Instant::now() + Duration::from_secs(20);
+    let stale = loop {
+        let answer = ready().await;
+        if answer.status == 503 {
+            break answer;
+        }
+        assert!(Instant::now() < until, "{answer:?}");
+        sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(stale.expect(503), not_ready);
+    assert!(api.context.signals.unheard() >= Duration::from_secs(2));
+    api.get_as(&token, "/v1/auth/me")
+        .await
+        .refused(503, "unavailable");
+}
+
+/// For how many seconds the process has heard nothing, as its metrics tell.
+fn unheard(metrics: &str) -> f64 {
+    let told = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("latchkey_signals_unheard_seconds "));
+    told.unwrap_or_else(|| panic!("not told in {metrics}"))
+        .parse()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_loses_both_databases_tells_for_how_long_it_has_heard_nothing() {
+    let mut redis = PrivateRedis::start(PrivateRedis::free_port()).await;
+    let bed = TestBed::with(&[("redis.url", &redis.url())]).await;
+    let mut way = Way::to(&bed.app_url()).await;
+    let api = RealProcess::api_with(&bed, &[("postgres.url", &way.url)]).await;
+    let until = async |so: fn(f64) -> bool, status: u16, signals: &str| {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let metrics = reqwest::get(&api.metrics_url).await.unwrap();
+            let unheard = unheard(&metrics.text().await.unwrap());
+            let ready = reqwest::get(format!("{}/health/ready", api.base_url)).await;
+            let ready = ready.unwrap();
+            let told = (ready.status().as_u16(), ready.json::<Value>().await.unwrap());
+            if so(unheard) && told.0 == status && told.1["signals"] == signals {
+                return;
+            }
+            assert!(Instant::now() < until, "{unheard} s: {told:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until(|unheard| unheard < 2.0, 200, "ok").await;
+    redis.kill().await;
+    way.close().await;
+    until(|unheard| unheard > 4.0, 503, "stale").await;
+    way.open().await;
+    until(|unheard| unheard < 2.0, 200, "ok").await;
+}
+
+#[tokio::test]
 async fn metrics_are_on_a_listener_of_their_own_in_seconds() {
     let bed = TestBed::new().await;
     let api = RealProcess::api(&bed).await;
@@ -90,6 +163,7 @@ async fn metrics_are_on_a_listener_of_their_own_in_seconds() {
         "{metrics}"
     );
     assert!(metrics.contains(r#"route="/health/live""#), "{metrics}");
+    assert!(unheard(&metrics) < 2.0, "{metrics}");
     let public = client
         .get(format!("{}/metrics", api.base_url))
         .send()

@@ -105,17 +105,15 @@ impl Api {
     /// A server on whatever the context holds.
     pub(crate) async fn serve(context: Context) -> Self {
         let stop = CancellationToken::new();
+        let api = Self::serve_deaf(context, stop.clone()).await;
+        api.hear(stop).await;
+        api
+    }
+
+    /// A server that hears of no signals before it is told to.
+    pub(crate) async fn serve_deaf(context: Context, stop: CancellationToken) -> Self {
         let leaked = range_service(&context.config.passwords).unwrap();
         let auth = Auth::start(context.clone(), leaked).unwrap();
-        signal::tail(
-            Arc::clone(&context.signals),
-            context.postgres.clone(),
-            context.redis.clone(),
-            Arc::clone(&context.clock),
-            stop.clone(),
-        )
-        .await
-        .unwrap();
         tokio::spawn(upkeep(auth.clone(), stop.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
@@ -130,6 +128,20 @@ impl Api {
             context,
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// Follows the signals until `stop`.
+    pub(crate) async fn hear(&self, stop: CancellationToken) {
+        let context = &self.context;
+        signal::tail(
+            Arc::clone(&context.signals),
+            context.postgres.clone(),
+            context.redis.clone(),
+            Arc::clone(&context.clock),
+            stop,
+        )
+        .await
+        .unwrap();
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -130,6 +130,74 @@ async fn an_event_becomes_one_delivery_for_each_endpoint_that_takes_it() {
 }
 
 #[tokio::test]
+async fn an_event_leads_to_its_deliveries_and_to_no_others() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    let admin = api.admin().await;
+    let (_, owner) = api.tenant(&admin, "acme").await;
+    let (_, other) = api.tenant(&admin, "globex").await;
+    let paid = json!({ "event_types": ["invoice.paid"] });
+    let first = endpoint(&api, &owner, paid.clone()).await;
+    endpoint(&api, &owner, paid).await;
+    let first = first.rsplit('/').next().unwrap();
+    let mut events = Vec::new();
+    for number in 0..3 {
+        let body = json!({ "type": "invoice.paid", "payload": { "number": number } });
+        let published = api.post_as(&owner, "/v1/webhooks/events", body).await;
+        events.push(text(&published.expect(202), "event_id"));
+    }
+    // Others of the very same instants.
+    api.execute(
+        "INSERT INTO deliveries (id, tenant_id, event_id, endpoint_id, event_type, state, next_attempt_at, sweep_at,
+                                 created_at)
+         SELECT latchkey_uuid_beside(id), tenant_id, latchkey_uuid_beside(event_id), endpoint_id, event_type, state,
+                next_attempt_at, sweep_at, created_at FROM deliveries",
+    )
+    .await;
+    let list = async |token: &str, filter: &str| {
+        let path = format!("/v1/webhooks/deliveries?{filter}");
+        api.get_as(token, &path).await.expect(200)
+    };
+    let rows = |page: &Value| page["data"].as_array().unwrap().clone();
+    assert_eq!(rows(&list(&owner, "").await).len(), 12);
+    for event in &events {
+        let found = rows(&list(&owner, &format!("event_id={event}")).await);
+        assert_eq!(found.len(), 2, "{event}");
+        assert!(
+            found.iter().all(|row| row["event_id"] == event.as_str()),
+            "{found:?}"
+        );
+        assert_eq!(
+            list(&other, &format!("event_id={event}")).await["data"],
+            json!([])
+        );
+    }
+    let event = &events[1];
+    let tomorrow = (bed.context.clock.now() + TimeDelta::days(1)).format("%Y-%m-%dT%H:%M:%SZ");
+    for (filter, count) in [
+        (format!("endpoint_id={first}"), 1),
+        ("event_type=invoice.paid".to_owned(), 2),
+        ("event_type=invoice.sent".to_owned(), 0),
+        ("state=pending".to_owned(), 2),
+        ("state=failed".to_owned(), 0),
+        (format!("since={tomorrow}"), 0),
+        (format!("until={tomorrow}"), 2),
+    ] {
+        let found = list(&owner, &format!("event_id={event}&{filter}")).await;
+        assert_eq!(rows(&found).len(), count, "{filter}");
+    }
+    let by_one = format!("event_id={event}&limit=1");
+    let page = list(&owner, &by_one).await;
+    let next = list(&owner, &format!("{by_one}&cursor={}", text(&page, "next_cursor"))).await;
+    assert_eq!((rows(&next).len(), &next["has_more"]), (1, &json!(false)));
+    assert_ne!(rows(&next), rows(&page));
+    let nothing = "event_id=00000000-0000-0000-0000-000000000000";
+    assert_eq!(list(&owner, nothing).await["data"], json!([]));
+    let problem = api.get_as(&owner, "/v1/webhooks/deliveries?event_id=first").await;
+    assert_eq!(problem.status, 400, "{problem:?}");
+}
+
+#[tokio::test]
 async fn attempts_at_an_endpoint_are_found_by_what_became_of_them() {
     let bed = TestBed::new().await;
     let api = Api::start(&bed).await;

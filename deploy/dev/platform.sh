@@ -87,7 +87,7 @@ start_binaries() {
         launch worker "latchkey-worker --config $STATE/config.toml" "$BIN/latchkey-worker" --config "$STATE/config.toml"
         if wait_until api 60 answers api "$API_PORT" /health/ready &&
             wait_until api 10 answers api "$API_METRICS_PORT" /metrics &&
-            wait_until worker 60 answers worker "$WORKER_METRICS_PORT" /metrics; then
+            wait_until worker 60 answers worker "$WORKER_METRICS_PORT" /health/ready; then
             return
         fi
         # Another program took one of the ports in the meantime: choose again. Anything else is a fault.

@@ -13,7 +13,7 @@
 //! | 5 | [`api_key`] [`device`] [`mfa`] [`session`] [`switch_off`] | what they hold |
 //! | 6 | [`auth`] [`seed`] | how they get in |
 //! | 7 | [`privacy`] | what is known of them, and how it is forgotten |
-//! | 8 | [`administration`] [`diagnosis`] | who decides about others; what an operator asks |
+//! | 8 | [`administration`] [`diagnosis`] [`health`] | who decides about others; what an operator asks, and what probes do |
 //!
 //! A feature folder holds *pure* files named after their concept, a `service.rs` with the verbs (transaction
 //! borders, audit, outbox) and a `store.rs` with all the SQL.
@@ -32,6 +32,7 @@ pub mod device;
 pub mod diagnosis;
 pub mod entity;
 pub mod error;
+pub mod health;
 pub mod id;
 pub mod idempotency;
 pub mod limit;

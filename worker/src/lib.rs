@@ -13,6 +13,7 @@ mod fan_out;
 mod history;
 pub mod listener;
 mod mail;
+mod readiness;
 mod seal;
 mod sweep;
 

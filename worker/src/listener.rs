@@ -1,14 +1,18 @@
-//! The private listener: metrics for Prometheus, and a sign of life. It must not face the Internet.
+//! The private listener: metrics for Prometheus, a sign of life, and whether the worker can work. It must not face the
+//! Internet.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
+use latchkey_shared::context::Context;
 use poem::{
     EndpointExt, Response, Route, Server,
-    endpoint::make_sync,
+    endpoint::{make, make_sync},
     http::header,
     listener::{Acceptor, Listener, TcpAcceptor, TcpListener},
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::readiness::Readiness;
 
 /// The content type of the text format, as Prometheus asks for it.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,12 +34,13 @@ pub fn address(acceptor: &TcpAcceptor) -> Option<SocketAddr> {
         .and_then(|address| address.as_socket_addr().copied())
 }
 
-/// Serves `/metrics`, with the text that `render` makes, and `/health/live`, until the shutdown.
+/// Serves `/metrics`, with the text that `render` makes, `/health/live` and `/health/ready`, until the shutdown.
 ///
 /// # Errors
 /// When the listener breaks.
 pub async fn serve(
     acceptor: TcpAcceptor,
+    context: Context,
     render: impl Fn() -> String + Send + Sync + 'static,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
@@ -44,9 +49,15 @@ pub async fn serve(
             .header(header::CONTENT_TYPE, TEXT_FORMAT)
             .body(render())
     });
+    let readiness = Arc::new(Readiness::new(context));
+    let ready = make(move |_| {
+        let readiness = Arc::clone(&readiness);
+        async move { readiness.tell().await }
+    });
     let routes = Route::new()
         .at("/metrics", metrics)
         .at("/health/live", make_sync(|_| "ok"))
+        .at("/health/ready", ready)
         .boxed();
     Server::new_with_acceptor(acceptor)
         .run_with_graceful_shutdown(routes, shutdown.cancelled_owned(), None)

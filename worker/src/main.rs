@@ -58,6 +58,7 @@ async fn work(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let rendered = metrics.clone();
     let serving = tokio::spawn(listener::serve(
         listener,
+        context.clone(),
         move || rendered.render(),
         shutdown.clone(),
     ));

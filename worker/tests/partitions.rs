@@ -6,11 +6,12 @@ use chrono::TimeDelta;
 use futures::future::join_all;
 use latchkey_shared::{
     context::Context,
+    page::PageRequest,
     partition,
     postgres::CrossTenant,
     principal::Origin,
     retention,
-    webhook::{self, work},
+    webhook::{self, DeliveryFilter, work},
 };
 use latchkey_testing::Receiver;
 use sea_orm::{ConnectionTrait, Database, DbBackend, Statement, TransactionTrait};
@@ -83,6 +84,43 @@ async fn what_is_asked_for_every_batch_is_planned_once_however_many_days_there_a
     let plans = tx.query_one_raw(plans).await.unwrap().unwrap();
     let [kept, anew] = ["kept", "anew"].map(|column| plans.try_get::<i64>("", column).unwrap());
     assert_eq!((kept, anew), (10, 0));
+}
+
+#[tokio::test]
+async fn deliveries_of_an_event_are_looked_for_in_its_day_alone() {
+    let world = World::new().await;
+    let context = world.context();
+    world.endpoint("http://127.0.0.1:9/").await;
+    let mut events = Vec::new();
+    for days_ago in [3, 2, 1] {
+        world.advance(-days_ago * DAY);
+        make_today(context).await;
+        let day = context.clock.now().format("%Y%m%d").to_string();
+        events.push((world.publish("order.placed", json!({})).await, day));
+        world.advance(days_ago * DAY);
+    }
+    let (event, day) = events.swap_remove(1);
+    // Whoever looks into another day waits until its time is over.
+    let hold = format!(
+        "DO $$ DECLARE part regclass; BEGIN
+             FOR part IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'deliveries'::regclass
+                 AND inhrelid::regclass::text <> 'latchkey_partitions.deliveries_{day}'
+             LOOP EXECUTE format('LOCK TABLE %s', part); END LOOP;
+         END $$"
+    );
+    let owner = Database::connect(&world.bed.owner_url).await.unwrap();
+    let holding = owner.begin().await.unwrap();
+    holding.execute_unprepared(&hold).await.unwrap();
+    let filter = DeliveryFilter {
+        event_id: Some(event),
+        ..DeliveryFilter::default()
+    };
+    let page = PageRequest::new(None, None).unwrap();
+    let proof = world.proof();
+    let found = webhook::list_deliveries(context, &proof, &filter, page).await;
+    let [delivery] = found.unwrap().data.try_into().unwrap();
+    assert_eq!(delivery.event_id, event);
+    holding.rollback().await.unwrap();
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 
 use std::{net, time::Duration};
 
+use futures::future::join_all;
 use latchkey_shared::{
     entity::{DeliveryState, ErrorClass},
     partition,
 };
-use latchkey_testing::{Answer, RealProcess, Receiver};
-use serde_json::json;
+use latchkey_testing::{Answer, PrivateRedis, RealProcess, Receiver, Way};
+use sea_orm::{ConnectionTrait, Database};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -153,6 +155,86 @@ async fn s38_a_worker_that_is_asked_to_stop_finishes_its_calls_and_exits_0() {
     receiver.next().await;
     assert!(worker.terminate().await, "{}", worker.printed());
     assert_eq!(world.attempted(1).await.state, DeliveryState::Succeeded);
+}
+
+/// Waits until the worker's readiness is so: its status, and what it says of PostgreSQL and Redis.
+async fn until_ready_is(worker: &RealProcess, status: u16, [postgres, redis]: [&str; 2]) {
+    let word = if status == 200 { "ready" } else { "not_ready" };
+    let expected = json!({ "status": word, "postgres": postgres, "redis": redis });
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let answer = reqwest::get(format!("{}/health/ready", worker.base_url)).await;
+        let answer = answer.unwrap();
+        let told = (answer.status().as_u16(), answer.json::<Value>().await.unwrap());
+        if told == (status, expected.clone()) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{told:?}, not {status}: {expected}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_is_ready_while_both_databases_answer_and_alive_in_any_case() {
+    let mut redis = PrivateRedis::start(PrivateRedis::free_port()).await;
+    let world = World::with(&[("redis.url", &redis.url())]).await;
+    let mut way = Way::to(&world.bed.app_url()).await;
+    let worker = RealProcess::worker_with(&world.bed, &[("postgres.url", &way.url)]).await;
+    until_ready_is(&worker, 200, ["ok", "ok"]).await;
+
+    redis.kill().await;
+    until_ready_is(&worker, 503, ["ok", "unavailable"]).await;
+    way.close().await;
+    until_ready_is(&worker, 503, ["unavailable", "unavailable"]).await;
+    let live = reqwest::get(format!("{}/health/live", worker.base_url)).await;
+    let live = live.unwrap();
+    assert_eq!(
+        (live.status().as_u16(), live.text().await.unwrap().as_str()),
+        (200, "ok")
+    );
+
+    let _again = PrivateRedis::start(redis.port).await;
+    until_ready_is(&worker, 503, ["unavailable", "ok"]).await;
+    way.open().await;
+    until_ready_is(&worker, 200, ["ok", "ok"]).await;
+
+    let older = "DELETE FROM seaql_migrations WHERE version <> (SELECT min(version) FROM seaql_migrations)";
+    let owner = Database::connect(&world.bed.owner_url).await.unwrap();
+    owner.execute_unprepared(older).await.unwrap();
+    until_ready_is(&worker, 503, ["wrong_version", "ok"]).await;
+}
+
+/// How often it was asked whether it is there, which nothing asks but readiness.
+async fn pings(redis: &PrivateRedis) -> u64 {
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut info = redis::cmd("INFO");
+    let told: String = info
+        .arg("commandstats")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let calls = told
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_ping:calls="));
+    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn however_often_readiness_is_asked_for_the_databases_are_asked_once_a_second() {
+    let redis = PrivateRedis::start(PrivateRedis::free_port()).await;
+    let world = World::with(&[("redis.url", &redis.url())]).await;
+    let worker = RealProcess::worker(&world.bed).await;
+    let client = reqwest::Client::builder().build().unwrap();
+    let (before, begun) = (pings(&redis).await, Instant::now());
+    for _ in 0..10 {
+        let asked = (0..50).map(|_| client.get(format!("{}/health/ready", worker.base_url)).send());
+        for answer in join_all(asked).await {
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+    }
+    let (asked, seconds) = (pings(&redis).await - before, begun.elapsed().as_secs());
+    assert!((1..=seconds + 1).contains(&asked), "{asked} in {seconds} s");
 }
 
 #[tokio::test]

@@ -115,8 +115,14 @@ impl Signals {
     /// Whether this process knows what has been revoked up to two seconds ago.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
+        self.heard_millis.load(Ordering::Acquire) != 0 && self.unheard() < STALE_AFTER
+    }
+
+    /// For how long this process has heard nothing; since its start, where it never has.
+    #[must_use]
+    pub fn unheard(&self) -> Duration {
         let heard = Duration::from_millis(self.heard_millis.load(Ordering::Acquire));
-        !heard.is_zero() && self.started.elapsed().saturating_sub(heard) < STALE_AFTER
+        self.started.elapsed().saturating_sub(heard)
     }
 
     fn heard(&self) {

@@ -265,6 +265,8 @@ pub struct EventFilter {
 /// Which deliveries a list holds.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
+    /// Of one event.
+    pub event_id: Option<EventId>,
     /// Of one endpoint.
     pub endpoint_id: Option<EndpointId>,
     /// In one state.

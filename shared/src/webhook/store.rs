@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     entity::{Offence, attempt, delivery, event, tenant, webhook_endpoint as endpoint},
-    id::{DeliveryId, EndpointId, EventId, TenantId, first_id},
+    id::{self, DeliveryId, EndpointId, EventId, TenantId, first_id},
     page::PageRequest,
     postgres::Tx,
 };
@@ -224,6 +224,12 @@ fn span(
     both.fold(Condition::all(), Condition::add)
 }
 
+/// What bears the instant of the event, as each of its deliveries does: one partition is opened.
+fn beside(id: impl ColumnTrait, event: EventId) -> Condition {
+    let (first, last) = id::span(&[event.0]);
+    Condition::all().add(id.gte(first)).add(id.lte(last))
+}
+
 pub(super) async fn event(tenant: TenantId, tx: &Tx, id: EventId) -> Result<Option<event::Model>, DbErr> {
     event::Entity::find_by_id(id)
         .filter(event::Column::TenantId.eq(tenant))
@@ -238,6 +244,7 @@ pub(super) async fn deliveries(
     page: PageRequest,
 ) -> Result<Vec<delivery::Model>, DbErr> {
     let DeliveryFilter {
+        event_id,
         endpoint_id,
         state,
         event_type,
@@ -247,6 +254,11 @@ pub(super) async fn deliveries(
     delivery::Entity::find()
         .filter(delivery::Column::TenantId.eq(tenant))
         .filter(delivery::Column::Id.lt(page.before_or_max()))
+        .apply_if(*event_id, |query, event| {
+            query
+                .filter(delivery::Column::EventId.eq(event))
+                .filter(beside(delivery::Column::Id, event))
+        })
         .apply_if(*endpoint_id, |query, id| {
             query.filter(delivery::Column::EndpointId.eq(id))
         })

@@ -26,6 +26,7 @@ mod private_redis;
 mod process;
 mod receiver;
 mod template;
+mod way;
 
 pub use bed::{Prove, TestBed, config};
 pub use clock::TestClock;
@@ -34,3 +35,4 @@ pub use mailbox::{Mail, Mailbox};
 pub use private_redis::PrivateRedis;
 pub use process::RealProcess;
 pub use receiver::{Answer, Received, Receiver};
+pub use way::Way;

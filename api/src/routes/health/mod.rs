@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use latchkey_shared::auth::Auth;
+use latchkey_shared::{
+    auth::Auth,
+    health::{self, Part, Parts},
+};
 use poem::{
     IntoResponse, Response,
     http::{HeaderValue, StatusCode, header},
@@ -58,13 +61,32 @@ struct LiveView {
 }
 
 /// Whether a part can be used.
-#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[derive(Enum)]
 #[oai(rename_all = "snake_case")]
 enum PartStatus {
     Ok,
     Unavailable,
     /// The database's schema is older than the one this version was built for.
     WrongVersion,
+}
+
+impl From<Part> for PartStatus {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Ok => Self::Ok,
+            Part::Unavailable => Self::Unavailable,
+            Part::WrongVersion => Self::WrongVersion,
+        }
+    }
+}
+
+/// Whether the process hears what has been revoked and changed.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+enum SignalsStatus {
+    Ok,
+    /// It has heard nothing for two seconds, and lets nobody in by what it knew before.
+    Stale,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
@@ -88,6 +110,7 @@ struct ReadyView {
     status: ReadyStatus,
     postgres: PartStatus,
     redis: PartStatus,
+    signals: SignalsStatus,
     /// The process is about to end.
     draining: bool,
 }
@@ -147,44 +170,30 @@ impl HealthApi {
 
     /// Should it get requests
     ///
-    /// PostgreSQL answers, its schema is the expected one, and the process is not about to end. Without Redis the
-    /// server is degraded and still ready.
+    /// PostgreSQL answers, its schema is the expected one, the process hears what has been revoked, and it is not about
+    /// to end. Without Redis the server is degraded and still ready.
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, Data(auth): Data<&Auth>, Data(draining): Data<&Draining>) -> Readiness {
-        let (postgres, redis) = tokio::join!(postgres(auth), redis(auth));
+        let context = &auth.context;
+        let Parts { postgres, redis } = health::look(context, &latchkey_migration::expected_version()).await;
+        let signals = if context.signals.is_fresh() {
+            SignalsStatus::Ok
+        } else {
+            SignalsStatus::Stale
+        };
         let draining = draining.has_begun();
         let status = match (postgres, redis) {
-            _ if draining => ReadyStatus::NotReady,
-            (PartStatus::Ok, PartStatus::Ok) => ReadyStatus::Ready,
-            (PartStatus::Ok, _) => ReadyStatus::Degraded,
+            _ if draining || signals == SignalsStatus::Stale => ReadyStatus::NotReady,
+            (Part::Ok, Part::Ok) => ReadyStatus::Ready,
+            (Part::Ok, _) => ReadyStatus::Degraded,
             _ => ReadyStatus::NotReady,
         };
         Readiness(ReadyView {
             status,
-            postgres,
-            redis,
+            postgres: postgres.into(),
+            redis: redis.into(),
+            signals,
             draining,
         })
-    }
-}
-
-async fn postgres(auth: &Auth) -> PartStatus {
-    match auth.context.postgres.schema_version().await {
-        Ok(Some(version)) if version >= latchkey_migration::expected_version() => PartStatus::Ok,
-        Ok(_) => PartStatus::WrongVersion,
-        Err(error) => {
-            tracing::warn!(%error, "PostgreSQL does not answer");
-            PartStatus::Unavailable
-        }
-    }
-}
-
-async fn redis(auth: &Auth) -> PartStatus {
-    match auth.context.redis.ping().await {
-        Ok(()) => PartStatus::Ok,
-        Err(error) => {
-            tracing::warn!(%error, "Redis does not answer");
-            PartStatus::Unavailable
-        }
     }
 }

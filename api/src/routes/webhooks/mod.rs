@@ -219,6 +219,8 @@ impl WebhooksApi {
         &self,
         Data(auth): Data<&Auth>,
         Permit(caller): Permit<WebhooksRead>,
+        /// Of one event
+        event_id: Query<Option<Uuid>>,
         /// Of one endpoint
         endpoint_id: Query<Option<Uuid>>,
         /// In one state
@@ -236,6 +238,7 @@ impl WebhooksApi {
         cursor: Query<Option<String>>,
     ) -> ApiResult<Reply<List<DeliveryView>>, (Permitted, Parameters, Input)> {
         let filter = DeliveryFilter {
+            event_id: event_id.0.map(EventId),
             endpoint_id: endpoint_id.0.map(EndpointId),
             state: state.0.map(Into::into),
             event_type: event_type.0,
