@@ -14,6 +14,7 @@ use latchkey_api::{
     verify::{Known, Outcome as Verified, verify},
 };
 use latchkey_shared::{
+    administration::reset_mfa_for_operator,
     auth::bootstrap::{Bootstrapped, bootstrap},
     clock::SystemClock,
     config::{Config, Process},
@@ -24,6 +25,7 @@ use latchkey_shared::{
     random::OsRandom,
     secret::Secret,
     seed::{Seed, seed},
+    tenant::{Directory, ResolveError},
     user::Email,
 };
 
@@ -53,6 +55,11 @@ enum Command {
         /// A file that holds the administrator's password.
         #[arg(long)]
         password_file: PathBuf,
+    },
+    /// Help users whom no administrator can help.
+    Users {
+        #[command(subcommand)]
+        command: UsersCommand,
     },
     /// Make many tenants with many users, to measure with; in development only.
     Seed {
@@ -89,6 +96,20 @@ enum Command {
         /// Write nothing; fail if the files differ from the code.
         #[arg(long)]
         check: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum UsersCommand {
+    /// Remove the second factor of a user who has lost it and the recovery codes, end every session, and tell the user by
+    /// mail. Changes nothing where there is none.
+    ResetMfa {
+        /// The tenant's slug.
+        #[arg(long)]
+        tenant: String,
+        /// The user's address.
+        #[arg(long)]
+        email: String,
     },
 }
 
@@ -170,6 +191,9 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn std::error::Error
         Command::Serve => Ok(serve::serve(load()?).await?),
         Command::Migrate => migrate(&load()?).await,
         Command::Bootstrap { email, password_file } => set_up(load()?, &email, &password_file).await,
+        Command::Users {
+            command: UsersCommand::ResetMfa { tenant, email },
+        } => reset_mfa(load()?, &tenant, &email).await,
         Command::Seed {
             tenants,
             users,
@@ -271,6 +295,20 @@ async fn set_up(config: Config, email: &str, password_file: &Path) -> Outcome {
     match bootstrap(&context, email, password).await? {
         Bootstrapped::Created => println!("the administrator was made"),
         Bootstrapped::Unchanged => println!("the administrator is there; nothing was changed"),
+    }
+    context.postgres.close().await;
+    Ok(())
+}
+
+async fn reset_mfa(config: Config, tenant: &str, email: &str) -> Outcome {
+    let email = Email::parse(email)?;
+    let context = open(config).await?;
+    let named = Directory::new(context.clone()).named(Some(tenant), None).await?;
+    let tenant = named.ok_or(ResolveError::Unknown)?;
+    if reset_mfa_for_operator(&context, &tenant, &email).await? {
+        println!("the second factor was removed, and every session ended");
+    } else {
+        println!("the user has no second factor; nothing was changed");
     }
     context.postgres.close().await;
     Ok(())

@@ -149,6 +149,55 @@ async fn bootstrap_makes_an_owner_once_and_calls_nobody_else_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_resets_the_factor_that_an_only_owner_has_lost() {
+    let bed = TestBed::new().await;
+    let api = Api::start(&bed).await;
+    api.admin().await;
+    let session = api.login("platform", ADMIN).await;
+    // Sealed with a key that is lost as well.
+    api.execute(
+        "INSERT INTO totp_factors (id, tenant_id, user_id, sealed, created_at, confirmed_at)
+         SELECT id, tenant_id, id, '', created_at, created_at FROM users",
+    )
+    .await;
+    assert_eq!(api.login("platform", ADMIN).await["status"], "mfa_required");
+    let reset = |tenant: &str, email: &str| {
+        let arguments = ["users", "reset-mfa", "--tenant", tenant, "--email", email];
+        code_and_text(&mut command(&bed, &arguments))
+    };
+    for (tenant, email, fault) in [
+        ("nobody", ADMIN, "there is no such tenant"),
+        ("platform", "nobody@platform.test", "there is no such user"),
+    ] {
+        let (code, text) = reset(tenant, email);
+        assert!(code == Some(1) && text.contains(fault), "{text}");
+    }
+    assert_eq!(api.login("platform", ADMIN).await["status"], "mfa_required");
+
+    let (code, text) = reset("platform", "Admin@Platform.test");
+    assert!(
+        code == Some(0) && text.contains("the second factor was removed"),
+        "{text}"
+    );
+    api.refresh(session["refresh_token"].as_str().unwrap())
+        .await
+        .refused(401, "invalid_refresh_token");
+    let live = "SELECT count(*) FROM sessions WHERE revoked_at IS NULL";
+    assert_eq!(api.scalar(live).await, 0);
+    assert_eq!(api.login("platform", ADMIN).await["status"], "authenticated");
+    for told in [
+        "SELECT count(*) FROM audit_events WHERE action = 'user.reset_mfa' AND actor_kind = 'system'",
+        "SELECT count(*) FROM events WHERE type = 'mfa.disabled'",
+        "SELECT count(*) FROM mails WHERE kind = 'mfa_disabled'",
+    ] {
+        assert_eq!(api.scalar(told).await, 1, "{told}");
+    }
+    let (code, text) = reset("platform", ADMIN);
+    assert!(code == Some(0) && text.contains("nothing was changed"), "{text}");
+    assert_eq!(api.scalar(live).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_doctor_finds_what_does_not_work_and_goes_on() {
     let bed = TestBed::new().await;
     let doctor = |changes: &[(&str, &str)]| {

@@ -127,6 +127,7 @@ const DOORS: &[(&str, Door)] = &[
     ("disableUser", Takes("users:write")),
     ("enableUser", Takes("users:write")),
     ("requireNewPassword", Takes("users:write")),
+    ("resetMfa", Takes("users:write")),
     ("endUserSessions", Takes("users:write")),
     ("listUserSessions", Takes("users:read")),
     ("endUserSession", Takes("users:write")),

@@ -81,6 +81,7 @@ const TRACES: &[(&str, Trace)] = &[
     ("disableUser", Row("user.disable")),
     ("enableUser", Row("user.enable")),
     ("requireNewPassword", Row("user.require_new_password")),
+    ("resetMfa", Row("user.reset_mfa")),
     ("endUserSessions", Row("session.revoke")),
     ("endUserSession", Row("session.revoke")),
     ("unlockUser", Row("user.unlock")),
@@ -223,7 +224,13 @@ impl Trail {
         let session = text(&self.world.api.login("acme", BOB).await, "session_id");
         self.follow(&owner, "endUserSession", &[&bob, &session], Value::Null)
             .await;
-        for id in ["requireNewPassword", "deleteUser"] {
+        // What is sealed is not looked at.
+        let factor = format!(
+            "INSERT INTO totp_factors (id, tenant_id, user_id, sealed, created_at, confirmed_at)
+             SELECT id, tenant_id, id, '', created_at, created_at FROM users WHERE id = '{bob}'"
+        );
+        self.database.execute_unprepared(&factor).await.unwrap();
+        for id in ["resetMfa", "requireNewPassword", "deleteUser"] {
             self.follow(&owner, id, &[&bob], Value::Null).await;
         }
     }

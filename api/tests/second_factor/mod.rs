@@ -4,6 +4,7 @@ mod challenge;
 mod codes;
 mod devices;
 mod enrolment;
+mod reset;
 
 use std::process::Command;
 

@@ -316,6 +316,7 @@ async fn s25_another_tenants_user_is_answered_as_one_that_never_was() {
         (Method::POST, "/v1/users/{}/enable", None),
         (Method::POST, "/v1/users/{}/unlock", None),
         (Method::POST, "/v1/users/{}/password-reset", None),
+        (Method::POST, "/v1/users/{}/reset-mfa", None),
         (Method::GET, "/v1/users/{}/sessions", None),
         (Method::DELETE, "/v1/users/{}/sessions", None),
         (
@@ -395,6 +396,7 @@ async fn s27_nobody_makes_or_takes_over_who_may_do_more() {
             (Method::POST, format!("/v1/users/{id}/enable"), None),
             (Method::POST, format!("/v1/users/{id}/password-reset"), None),
             (Method::POST, format!("/v1/users/{id}/unlock"), None),
+            (Method::POST, format!("/v1/users/{id}/reset-mfa"), None),
             (Method::DELETE, format!("/v1/users/{id}/sessions"), None),
         ]
     };

@@ -1,7 +1,8 @@
 //! Administration: what those who may do to the users of their tenant.
 //!
-//! They find users, make them, change and delete them, bar them and let them in again, end their sessions and their
-//! passwords, bring them in by the thousand from another system, and take a list of them away.
+//! They find users, make them, change and delete them, bar them and let them in again, end their sessions, their
+//! passwords and second factors that were lost, bring them in by the thousand from another system, and take a list of
+//! them away.
 //!
 //! Some of that could make its caller somebody else: who sets another's address reads the mail that sets a password. So
 //! the rule that nobody grants what they do not hold holds here too (see `guard.rs`), and nobody does to themselves what
@@ -30,5 +31,5 @@ pub use self::{
     import::{BATCH, Candidate, Fault, Imported, import_batch},
     service::{CreateUser, UserPatch, create, update},
     sessions::{end_session, end_sessions, list_sessions},
-    standing::{delete, disable, enable, require_new_password, unlock},
+    standing::{delete, disable, enable, require_new_password, reset_mfa, reset_mfa_for_operator, unlock},
 };

@@ -1,4 +1,5 @@
-//! Whether a user may sign in: barred and let in again, made to choose another password, gone.
+//! Whether a user may sign in: barred and let in again, made to choose another password, rid of a second factor that was
+//! lost, gone.
 //!
 //! The owner role's row is asked for before the user's own, as everywhere: owners who bar or delete each other at once
 //! take turns, and the last of them stays.
@@ -9,15 +10,17 @@ use super::{UserError, budget, guard, store};
 use crate::{
     audit::{self, Record},
     auth::{self, Auth},
+    context::Context,
     id::UserId,
     mfa,
     outbox::{self, event},
     permission::{Authorized, UsersWrite},
-    principal::Origin,
+    principal::{Actor, Origin},
     privacy, rbac,
     session::{self, RevokeReason},
     signal::SignalKind,
-    user::{UserStatus, one_time, one_time::Purpose, store as users},
+    tenant::Tenant,
+    user::{Email, UserStatus, one_time, one_time::Purpose, store as users},
 };
 
 /// Bars a user from signing in, and ends every session and whatever was mailed. A user who is barred already stays so.
@@ -160,4 +163,56 @@ pub async fn require_new_password(
     audit::record(&change, record).await?;
     change.commit().await?;
     Ok(())
+}
+
+/// Removes the second factor of a user who has lost it, with the recovery codes, the sign-ins under way and the trust in
+/// devices; ends every session, and tells the user. The password, roles, keys and locks stay. For a user without a factor
+/// nothing is done.
+///
+/// # Errors
+/// [`UserError::NotFound`], [`UserError::OwnAccount`], [`UserError::Escalation`], [`UserError::TooOften`].
+pub async fn reset_mfa(
+    auth: &Auth,
+    caller: &Authorized<UsersWrite>,
+    origin: &Origin,
+    id: UserId,
+) -> Result<(), UserError> {
+    let by = caller.principal();
+    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
+    let mut change = auth.context.change(tenant.id, caller.actor(), origin).await?;
+    guard::subordinate(&change, &tenant, by, id).await?;
+    // Whoever imports users gives them factors, and could have as many mails sent to whom they like.
+    if mfa::is_enrolled(&change.tx, tenant.id, id).await? {
+        budget::mail_to(auth, &tenant, "reset_mfa", id).await?;
+    }
+    users::hold(&change.tx, tenant.id, id).await?;
+    let user = users::find(&change.tx, tenant.id, id)
+        .await?
+        .ok_or(UserError::NotFound)?;
+    if auth::reset_factor(&mut change, &tenant, &user).await? {
+        change.commit().await?;
+    }
+    Ok(())
+}
+
+/// As [`reset_mfa`], for the operator, whom nobody is above: an only owner has nobody else to ask. Whether there was a
+/// factor.
+///
+/// # Errors
+/// [`UserError::NotFound`].
+pub async fn reset_mfa_for_operator(
+    context: &Context,
+    tenant: &Tenant,
+    email: &Email,
+) -> Result<bool, UserError> {
+    let origin = Origin::default();
+    let mut change = context.change(tenant.id, Actor::System, &origin).await?;
+    let user = users::hold_by_email(&change.tx, tenant.id, email.canonical())
+        .await?
+        .ok_or(UserError::NotFound)?;
+    let was_there = auth::reset_factor(&mut change, tenant, &user).await?;
+    if was_there {
+        change.commit().await?;
+    }
+    Ok(was_there)
 }

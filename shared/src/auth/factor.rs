@@ -1,7 +1,8 @@
-//! Setting up, replacing and removing the second factor of someone who is signed in.
+//! Setting up, replacing and removing the second factor of someone who is signed in; and of someone who has lost it.
 //!
-//! Each begins with the password, or goes on with what began with it. The user's row is held first, then the
-//! factors', so that a change of the password meanwhile is either seen or waits.
+//! Each begins with the password, or goes on with what began with it, but for the reset of a factor that was lost, which
+//! is others' to ask for. The user's row is held first, then the factors', so that a change of the password meanwhile is
+//! either seen or waits.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::{
     entity::user,
     error::{Internal, internal_variant},
     mail::{self, Letter, To},
-    mfa::{self, Code, Factors, Setup, Status},
+    mfa::{self, Code, Factors, Removed, Setup, Status},
     outbox::{self, Payload, event},
     principal::{Actor, Origin},
     secret::Secret,
@@ -194,6 +195,37 @@ pub async fn disable_factor(
     .await?;
     change.commit().await?;
     Ok(())
+}
+
+/// Removes the factor of a user who has lost it, asked for by somebody who may; whoever calls holds the user's row. Every
+/// session ends: whoever has found the factor may have begun one. `false` if there was none: then nothing is to be
+/// committed.
+pub(crate) async fn reset_factor(
+    change: &mut Change<'_>,
+    tenant: &Tenant,
+    user: &user::Model,
+) -> Result<bool, Internal> {
+    let removed = mfa::remove(change, user.id).await?;
+    if removed == Removed::Nothing {
+        return Ok(false);
+    }
+    session::revoke_all(change, user.id, None, RevokeReason::SecondFactorChanged).await?;
+    let was_active = removed == Removed::Active;
+    note(
+        change,
+        "user.reset_mfa",
+        user,
+        json!({ "was_active": was_active }),
+    )
+    .await?;
+    if was_active {
+        let data = event::MfaDisabled {
+            user_id: user.id,
+            method: event::FactorMethod::Totp,
+        };
+        announce(change, tenant, user, &data, Letter::MfaDisabled).await?;
+    }
+    Ok(true)
 }
 
 /// New recovery codes, given once; the old ones no longer work.

@@ -76,6 +76,7 @@ use self::{
 pub(crate) use self::{
     change_email::request_change,
     confirm::confirm_password,
+    factor::reset_factor,
     password::{hash_new, unusable_hash},
     register::send_verification,
     reset_password::{require_new_password, send_first_password},

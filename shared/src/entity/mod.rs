@@ -101,7 +101,7 @@ text_enum! {
         RefreshTokenReuse = "refresh_token_reuse"
         /// It was begun before the address was proven, by whoever registered it first.
         AccountTakenOver = "account_taken_over"
-        /// It was begun before the second factor that the account has now.
+        /// The account's second factor was set up, replaced or reset since it was begun.
         SecondFactorChanged = "second_factor_changed"
         /// The password was changed in another session.
         PasswordChanged = "password_changed"

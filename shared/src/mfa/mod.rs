@@ -81,6 +81,17 @@ pub(crate) struct Factors {
     pub(crate) pending: Option<Factor>,
 }
 
+/// What a user had of second factors before they were removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removed {
+    /// None, or one that was not confirmed in time, which is none.
+    Nothing,
+    /// One that waited to be confirmed.
+    Pending,
+    /// The one that counted.
+    Active,
+}
+
 /// A code that is right and unused, as long as its factor is held.
 pub(crate) enum RightCode {
     /// Of that time step.
@@ -239,11 +250,23 @@ pub(crate) async fn import(
     Ok(store::insert_confirmed(change, sealed).await?)
 }
 
-/// Removes the user's factor, and all that came with it.
-pub(crate) async fn remove(change: &Change<'_>, user: UserId) -> Result<(), DbErr> {
-    store::delete_factors(&change.tx, change.tenant, user).await?;
+/// Removes the user's factors, and all that came with them. What is sealed is not opened: a factor whose key is gone can
+/// be removed too.
+pub(crate) async fn remove(change: &Change<'_>, user: UserId) -> Result<Removed, DbErr> {
+    let deleted = store::delete_factors(&change.tx, change.tenant, user).await?;
     store::delete_recovery_codes(&change.tx, change.tenant, user).await?;
-    forget_proofs(change, user).await
+    forget_proofs(change, user).await?;
+    Ok(removed(&deleted, change.now))
+}
+
+fn removed(deleted: &[store::Deleted], now: DateTime<Utc>) -> Removed {
+    if deleted.iter().any(|factor| factor.confirmed_at.is_some()) {
+        Removed::Active
+    } else if deleted.iter().any(|factor| now < factor.created_at + SETUP_TTL) {
+        Removed::Pending
+    } else {
+        Removed::Nothing
+    }
 }
 
 /// New recovery codes; the ones before them no longer work.

@@ -164,13 +164,21 @@ pub(super) async fn insert_confirmed(
         .map(drop)
 }
 
-pub(super) async fn delete_factors(tx: &Tx, tenant: TenantId, user: UserId) -> Result<(), DbErr> {
-    totp_factor::Entity::delete_many()
-        .filter(totp_factor::Column::TenantId.eq(tenant))
-        .filter(totp_factor::Column::UserId.eq(user))
-        .exec(tx)
-        .await
-        .map(drop)
+/// A factor that is gone.
+#[derive(FromQueryResult)]
+pub(super) struct Deleted {
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) confirmed_at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn delete_factors(tx: &Tx, tenant: TenantId, user: UserId) -> Result<Vec<Deleted>, DbErr> {
+    Deleted::find_by_statement(raw_sql!(
+        Postgres,
+        "DELETE FROM totp_factors WHERE tenant_id = {tenant} AND user_id = {user}
+         RETURNING created_at, confirmed_at"
+    ))
+    .all(tx)
+    .await
 }
 
 pub(super) async fn count_recovery_codes(tx: &Tx, tenant: TenantId, user: UserId) -> Result<u64, DbErr> {

@@ -251,6 +251,30 @@ impl UsersApi {
         Ok(Accepted(NewPasswordRequiredView::new()))
     }
 
+    /// Remove a user's second factor
+    ///
+    /// For who has lost the authenticator and the recovery codes. Both are gone, with a factor that is being set up, sign-ins
+    /// that wait for a code, and the trust in devices; every session ends at once, and the user gets a mail, which
+    /// counts against the tenant's limits. The password, roles, API keys and locks stay; a password that others may know as
+    /// well is ended by `requireNewPassword`.
+    ///
+    /// The next sign-in takes the password alone. Where the tenant requires a factor of the user, its session can only set
+    /// one up: every other operation answers 403 `mfa_enrollment_required`, and the user's API keys count for nothing until
+    /// then. A user without a second factor is left alone; one who is disabled stays so. Not of one's own, nor of who may do
+    /// more than the caller. Takes `users:write`.
+    #[oai(path = "/:id/reset-mfa", method = "post", operation_id = "resetMfa")]
+    async fn reset_mfa(
+        &self,
+        Data(auth): Data<&Auth>,
+        Permit(caller): Permit<UsersWrite>,
+        origin: ClientOrigin,
+        /// The user
+        id: Path<Uuid>,
+    ) -> ApiResult<NoContent, (Permitted, NotFound, Conflict, Limited)> {
+        administration::reset_mfa(auth, &caller, &origin, UserId(id.0)).await?;
+        Ok(NoContent)
+    }
+
     /// List a user's sessions
     ///
     /// Those that are live, newest first. Takes `users:read`.
