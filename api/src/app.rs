@@ -5,7 +5,7 @@ use poem::{Endpoint, EndpointExt, Response, Route, get, handler, http::header, w
 
 use crate::{
     dns::Dns,
-    middleware::{AllowedMethods, Repeatable, around, repeat},
+    middleware::{AllowedMethods, Cors, Repeatable, around, repeat},
     routes::{docs, health::Draining},
     spec,
 };
@@ -22,6 +22,7 @@ pub fn app(auth: Auth, draining: Draining) -> Result<impl Endpoint, serde_json::
     let document = spec::document()?;
     let allowed = AllowedMethods::of(&document, &["/openapi.json", "/docs", "/docs/{file}"]);
     let repeatable = Repeatable::of(&document);
+    let cors = Cors::of(&document, auth.context.config.server.allowed_origins.clone());
     let document = spec::text(&document)?;
     let routes = Route::new()
         .nest("/", spec::service())
@@ -32,7 +33,8 @@ pub fn app(auth: Auth, draining: Draining) -> Result<impl Endpoint, serde_json::
     let publisher = Publisher::new(&auth.context);
     let routes = routes.data(dns).data(publisher);
     let routes = routes.around(repeat).around(around);
-    Ok(routes.data(allowed).data(repeatable).data(draining).data(auth))
+    let routes = routes.data(allowed).data(repeatable).data(cors);
+    Ok(routes.data(draining).data(auth))
 }
 
 #[handler]

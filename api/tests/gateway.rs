@@ -26,7 +26,7 @@ const CONFIG: &str = include_str!("../../deploy/gateway/nginx.conf");
 const HOST: &str = "auth.example.com";
 
 /// A running gateway. Dropped, it ends.
-struct Gateway {
+pub(crate) struct Gateway {
     nginx: Child,
     client: Client,
     /// Speaks HTTP/1.1.
@@ -83,7 +83,7 @@ impl Gateway {
     }
 
     /// As [`Self::before`], with changes of what is written there.
-    async fn changed(apis: &[&str], changes: &[(&str, &str)]) -> Self {
+    pub(crate) async fn changed(apis: &[&str], changes: &[(&str, &str)]) -> Self {
         let files = tempfile::tempdir().unwrap();
         let directory = files.path().display().to_string();
         let authority = certify(files.path(), HOST);
@@ -155,7 +155,7 @@ impl Gateway {
         gateway
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("https://{HOST}:{}{path}", self.https.port());
         self.client.request(method, url)
     }

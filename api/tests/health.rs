@@ -407,6 +407,11 @@ async fn s37_production_names_its_gateway_and_mails_in_private() {
     };
     for (key, good) in [
         ("server.trusted_proxies", "10.0.0.0/8,fd00::/8"),
+        ("server.allowed_origins", ""),
+        (
+            "server.allowed_origins",
+            "https://app.example.com, http://localhost:5173,http://[::1]:5173",
+        ),
         ("mail.smtp_url", "smtp://mail.example.com:587?tls=required"),
         ("mail.smtp_url", "smtp://127.0.0.1:25"),
         ("mail.smtp_url", "smtp://[::1]:25"),
@@ -419,6 +424,9 @@ async fn s37_production_names_its_gateway_and_mails_in_private() {
         ("server.trusted_proxies", ""),
         ("server.trusted_proxies", "10.0.0.0/8,0.0.0.0/0"),
         ("server.trusted_proxies", "::/0"),
+        ("server.allowed_origins", "http://app.example.com"),
+        ("server.allowed_origins", "https://app.example.com/"),
+        ("server.allowed_origins", "*"),
         ("server.public_url", "http://id.example.com"),
         ("server.public_url", "https://u:p@id.example.com"),
         ("mail.smtp_url", "smtp://mail.example.com:587"),

@@ -8,6 +8,7 @@ mod audit;
 mod canary;
 mod commands;
 mod conformance;
+mod cors;
 mod dns_server;
 mod document;
 mod domains;

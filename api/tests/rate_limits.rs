@@ -23,7 +23,7 @@ const PRODUCTION: [(&str, &str); 7] = [
 ];
 const AWAY: (&str, &str) = ("redis.url", "redis://127.0.0.1:1");
 
-async fn bed(changes: &[(&str, &str)]) -> TestBed {
+pub(crate) async fn bed(changes: &[(&str, &str)]) -> TestBed {
     let settings: Vec<(&str, &str)> = PRODUCTION.iter().chain(changes).copied().collect();
     TestBed::with(&settings).await
 }

@@ -10,7 +10,7 @@ use poem::{
 };
 use tracing::Instrument;
 
-use super::{AllowedMethods, figures, headers};
+use super::{AllowedMethods, Cors, figures, headers};
 use crate::{
     extract::{ClientOrigin, LimitNote},
     problem::{Failure, ProblemCode, framework},
@@ -19,6 +19,8 @@ use crate::{
 
 /// Longer ids are not taken over from a client.
 const MAX_REQUEST_ID: usize = 64;
+/// What the log and the figures have as the route of preflights: their paths are not looked at.
+const PREFLIGHT: &str = "preflight";
 
 /// Wraps the call of an endpoint; errors and panics become problems here.
 ///
@@ -31,6 +33,9 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let target = request.original_uri().clone();
     let allowed = request.data::<AllowedMethods>().cloned();
     let draining = request.data::<Draining>().cloned().unwrap_or_default();
+    let cors = request.data::<Cors>().cloned();
+    let page = cors.as_ref().and_then(|cors| cors.page(&request));
+    let preflight = cors.as_ref().and_then(|cors| cors.preflight(&request));
     let mut trace = None;
     if let Some(auth) = request.data::<Auth>() {
         let origin = ClientOrigin::of(
@@ -46,6 +51,9 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let trace_id = trace.map(|trace| trace.trace_id());
     let span = tracing::info_span!("request", %request_id, method, trace_id);
     let called = async {
+        if let Some(response) = preflight {
+            return (response, Some(Arc::<str>::from(PREFLIGHT)));
+        }
         if has_nul(&request) {
             let failure = Failure::new(
                 ProblemCode::InvalidParameter,
@@ -58,6 +66,9 @@ pub async fn around<E: Endpoint>(endpoint: Arc<E>, mut request: Request) -> Resu
     let (mut response, route) = called.instrument(span.clone()).await;
     headers::complete(&mut response, &request_id);
     headers::limits(&mut response, &note);
+    if let Some(cors) = &cors {
+        cors.complete(&mut response, page);
+    }
     if draining.has_begun() {
         headers::last_of_connection(&mut response);
     }

@@ -2,6 +2,7 @@
 
 mod allow;
 mod around;
+mod cors;
 mod figures;
 mod headers;
 mod repeat;
@@ -10,5 +11,6 @@ mod template;
 pub use self::{
     allow::AllowedMethods,
     around::around,
+    cors::Cors,
     repeat::{Repeatable, repeat},
 };

@@ -9,6 +9,7 @@ mod limits;
 mod rules;
 mod setting;
 mod source;
+mod web_origin;
 
 use std::{net::SocketAddr, path::Path, path::PathBuf, time::Duration};
 
@@ -20,6 +21,7 @@ pub use self::{
     keys::{Key, KeyRing},
     limits::{ClassLimits, Limits, Rate, WithoutRedis},
     source::{ConfigFaults, Source},
+    web_origin::WebOrigin,
 };
 use crate::{crypto::signing::SigningRing, secret::Secret};
 
@@ -85,6 +87,8 @@ pub struct Server {
     pub public_url: Url,
     /// `trusted_proxies`: whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// `allowed_origins`: pages of these may call the API from a browser; of no other where there are none.
+    pub allowed_origins: Vec<WebOrigin>,
     /// `max_body_bytes`: larger requests are refused with 413.
     pub max_body_bytes: usize,
     /// `max_import_bytes`: an import of users that is larger ends there.
@@ -346,6 +350,7 @@ impl Server {
             metrics_listen: source.or("server.metrics_listen", local(9464)),
             public_url: source.required("server.public_url", stand_in_url()),
             trusted_proxies: source.or("server.trusted_proxies", Vec::new()),
+            allowed_origins: source.or("server.allowed_origins", Vec::new()),
             max_body_bytes: source.or("server.max_body_bytes", 512 * 1024),
             max_import_bytes: source.or("server.max_import_bytes", 1024 * 1024 * 1024),
             body_timeout: source.or("server.body_timeout", Duration::from_secs(30)),

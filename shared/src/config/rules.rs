@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::{Config, Environment, KeyRing, MailTransport, Source};
+use super::{Config, Environment, KeyRing, MailTransport, Source, WebOrigin};
 
 /// Notes every broken rule.
 pub(super) fn check(config: &Config, source: &mut Source) {
@@ -127,6 +127,13 @@ fn production(config: &Config, source: &mut Source) {
     if reaches_all(&config.server.trusted_proxies) {
         source.fault("server.trusted_proxies: trusts every address, so every client could choose its own");
     }
+    // Whoever is on the way could put a page of their own in its place.
+    let in_clear = |origin: &WebOrigin| {
+        Url::parse(origin.as_str()).is_ok_and(|url| url.scheme() == "http" && !is_here(&url))
+    };
+    if config.server.allowed_origins.iter().any(in_clear) {
+        source.fault("server.allowed_origins: must be https in production, but for pages of this machine");
+    }
     // OWASP's floor for Argon2id: 19 MiB, two iterations, one lane.
     if config.passwords.memory_kib < 19_456 || config.passwords.iterations < 2 {
         source.fault("passwords: memory_kib below 19456 or iterations below 2 are too weak for production");
@@ -160,16 +167,20 @@ fn keeps_secrets(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else {
         return true; // A fault already.
     };
-    let here = match url.host_str() {
+    let required = url
+        .query_pairs()
+        .any(|pair| pair == ("tls".into(), "required".into()));
+    is_here(&url) || required || url.scheme() == "smtps"
+}
+
+/// Whether its host is the machine itself.
+fn is_here(url: &Url) -> bool {
+    match url.host_str() {
         Some("localhost") => true,
         Some(host) => host
             .trim_matches(['[', ']'])
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_loopback()),
         None => false,
-    };
-    let required = url
-        .query_pairs()
-        .any(|pair| pair == ("tls".into(), "required".into()));
-    here || required || url.scheme() == "smtps"
+    }
 }

@@ -440,6 +440,21 @@ mod tests {
                 "server.trusted_proxies: trusts every address",
             ),
             (
+                "SERVER__ALLOWED_ORIGINS",
+                "https://app.example.com,http://app.example.com",
+                "server.allowed_origins: must be https in production",
+            ),
+            (
+                "SERVER__ALLOWED_ORIGINS",
+                "https://app.example.com/",
+                "server.allowed_origins: expects origins as browsers send them",
+            ),
+            (
+                "SERVER__ALLOWED_ORIGINS",
+                "https://app.example.com,*",
+                "server.allowed_origins: expects each origin by itself",
+            ),
+            (
                 "WEBHOOKS__ALLOWED_CIDRS",
                 "8000::/1,::/1",
                 "webhooks.allowed_cidrs: allows every address",
