@@ -1,15 +1,33 @@
 //! Who may decide over whom.
 
+use std::sync::Arc;
+
 use super::UserError;
 use crate::{
+    auth::Auth,
     context::Change,
     entity::user,
     id::UserId,
-    principal::{Principal, Subject},
+    permission::{Authorized, UsersWrite},
+    principal::{Origin, Principal, Subject},
     rbac,
     tenant::Tenant,
     user::store,
 };
+
+/// A change to what is the user's, with its tenant and the user, if the caller may decide over it.
+pub(super) async fn over<'a>(
+    auth: &'a Auth,
+    caller: &Authorized<UsersWrite>,
+    origin: &'a Origin,
+    id: UserId,
+) -> Result<(Arc<Tenant>, Change<'a>, user::Model), UserError> {
+    let by = caller.principal();
+    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
+    let change = auth.context.change(tenant.id, caller.actor(), origin).await?;
+    let user = subordinate(&change, &tenant, by, id).await?;
+    Ok((tenant, change, user))
+}
 
 /// The user, if the caller may decide over it: it is another user, holds no permission that the caller lacks, and is no
 /// owner unless the caller is one. Otherwise who may write users could take over whoever they like, by their mail.

@@ -38,10 +38,7 @@ pub async fn end_sessions(
     origin: &Origin,
     user: UserId,
 ) -> Result<(), UserError> {
-    let by = caller.principal();
-    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
-    let mut change = auth.context.change(tenant.id, caller.actor(), origin).await?;
-    guard::subordinate(&change, &tenant, by, user).await?;
+    let (tenant, mut change, _) = guard::over(auth, caller, origin, user).await?;
     users::hold(&change.tx, tenant.id, user).await?;
     session::revoke_all(&mut change, user, None, RevokeReason::EndedByAdministrator).await?;
     change.commit().await?;
@@ -59,10 +56,7 @@ pub async fn end_session(
     user: UserId,
     id: SessionId,
 ) -> Result<(), UserError> {
-    let by = caller.principal();
-    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
-    let mut change = auth.context.change(tenant.id, caller.actor(), origin).await?;
-    guard::subordinate(&change, &tenant, by, user).await?;
+    let (tenant, mut change, _) = guard::over(auth, caller, origin, user).await?;
     users::hold(&change.tx, tenant.id, user).await?;
     if !session::end_of(&mut change, user, id, RevokeReason::EndedByAdministrator).await? {
         return Err(UserError::NotFound);

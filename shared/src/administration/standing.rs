@@ -33,10 +33,7 @@ pub async fn disable(
     origin: &Origin,
     id: UserId,
 ) -> Result<(), UserError> {
-    let by = caller.principal();
-    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
-    let mut change = auth.context.change(tenant.id, caller.actor(), origin).await?;
-    guard::subordinate(&change, &tenant, by, id).await?;
+    let (tenant, mut change, _) = guard::over(auth, caller, origin, id).await?;
     let is_last = rbac::is_last_owner(&change, id).await?;
     if !store::set_status(&change, id, UserStatus::Disabled).await? {
         return Ok(());
@@ -68,10 +65,7 @@ pub async fn enable(
     origin: &Origin,
     id: UserId,
 ) -> Result<(), UserError> {
-    let by = caller.principal();
-    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
-    let mut change = auth.context.change(tenant.id, caller.actor(), origin).await?;
-    let user = guard::subordinate(&change, &tenant, by, id).await?;
+    let (tenant, mut change, user) = guard::over(auth, caller, origin, id).await?;
     if !store::set_status(&change, id, UserStatus::Active).await? {
         return Ok(());
     }
@@ -97,10 +91,7 @@ pub async fn delete(
     origin: &Origin,
     id: UserId,
 ) -> Result<(), UserError> {
-    let by = caller.principal();
-    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
-    let mut change = auth.context.change(tenant.id, caller.actor(), origin).await?;
-    guard::subordinate(&change, &tenant, by, id).await?;
+    let (tenant, mut change, _) = guard::over(auth, caller, origin, id).await?;
     if rbac::is_last_owner(&change, id).await? {
         return Err(UserError::LastOwner);
     }
@@ -125,10 +116,7 @@ pub async fn unlock(
     origin: &Origin,
     id: UserId,
 ) -> Result<(), UserError> {
-    let by = caller.principal();
-    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
-    let change = auth.context.change(tenant.id, caller.actor(), origin).await?;
-    let user = guard::subordinate(&change, &tenant, by, id).await?;
+    let (tenant, change, user) = guard::over(auth, caller, origin, id).await?;
     auth::lift_locks(&change, &tenant, &user).await?;
     change.commit().await?;
     Ok(())
@@ -146,10 +134,7 @@ pub async fn require_new_password(
     origin: &Origin,
     id: UserId,
 ) -> Result<(), UserError> {
-    let by = caller.principal();
-    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
-    let mut change = auth.context.change(tenant.id, caller.actor(), origin).await?;
-    guard::subordinate(&change, &tenant, by, id).await?;
+    let (tenant, mut change, _) = guard::over(auth, caller, origin, id).await?;
     // What is refused to one costs nobody else anything.
     budget::mail_to(auth, &tenant, "require_password", id).await?;
     users::hold(&change.tx, tenant.id, id).await?;
@@ -177,10 +162,7 @@ pub async fn reset_mfa(
     origin: &Origin,
     id: UserId,
 ) -> Result<(), UserError> {
-    let by = caller.principal();
-    let tenant = auth.active_tenant(by.tenant).await?.ok_or(UserError::NotFound)?;
-    let mut change = auth.context.change(tenant.id, caller.actor(), origin).await?;
-    guard::subordinate(&change, &tenant, by, id).await?;
+    let (tenant, mut change, _) = guard::over(auth, caller, origin, id).await?;
     // Whoever imports users gives them factors, and could have as many mails sent to whom they like.
     if mfa::is_enrolled(&change.tx, tenant.id, id).await? {
         budget::mail_to(auth, &tenant, "reset_mfa", id).await?;
