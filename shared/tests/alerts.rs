@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
-const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
+pub(super) const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
 const README: &str = include_str!("../../README.md");
 
 /// What begins as our metrics do.
@@ -28,6 +28,16 @@ fn read(directory: &Path, found: &mut String) {
     }
 }
 
+/// The code of both programs and of what they share.
+pub(super) fn code() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut code = String::new();
+    for part in ["shared/src", "api/src", "worker/src"] {
+        read(&root.join(part), &mut code);
+    }
+    code
+}
+
 #[test]
 fn alerts_fire_when_something_is_wrong_or_nobody_is_there_to_tell() {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/monitoring/alerts_test.yaml");
@@ -41,11 +51,7 @@ fn alerts_fire_when_something_is_wrong_or_nobody_is_there_to_tell() {
 
 #[test]
 fn alerts_and_the_readme_name_metrics_that_there_are() {
-    let mut code = String::new();
-    for part in ["shared/src", "api/src", "worker/src"] {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        read(&root.join(part), &mut code);
-    }
+    let code = code();
     let alerts = names(ALERTS);
     assert!(alerts.len() >= 10, "{alerts:?}");
     // Of a histogram Prometheus makes several.

@@ -1,6 +1,7 @@
 //! The shared crate against real servers.
 
 mod alerts;
+mod dashboard;
 mod deployment;
 mod doors;
 mod gitleaks;
