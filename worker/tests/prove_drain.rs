@@ -12,8 +12,8 @@ use crate::{
     world::World,
 };
 
-/// As many calls at once as one tenant has in a worker.
-const AT_ONCE: usize = 128;
+/// As many calls at once as one tenant has in a worker: half of `worker.concurrency`.
+const AT_ONCE: usize = 192;
 /// As many rows as one statement writes before it is taken for stuck.
 const MADE_AT_ONCE: usize = 100_000;
 const MOST_MEMORY: u64 = 100 * 1024 * 1024;

@@ -65,7 +65,7 @@ pub async fn enable(
     origin: &Origin,
     id: UserId,
 ) -> Result<(), UserError> {
-    let (tenant, mut change, user) = guard::over(auth, caller, origin, id).await?;
+    let (_, mut change, user) = guard::over(auth, caller, origin, id).await?;
     if !store::set_status(&change, id, UserStatus::Active).await? {
         return Ok(());
     }

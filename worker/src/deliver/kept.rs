@@ -1,9 +1,11 @@
 //! How many connections wait for another call.
 //!
-//! Each is an open file and some memory, and there may be a host for every endpoint. So they are counted, by an upper bound
-//! that needs no look at the sockets: a host has no more of them than it had calls at once since the oldest was last used.
-//! While there is room a call's connection is kept, however many a host has; without, it is closed after the call. (Where
-//! tenants with ranges of their own call the same host as others, each client's connections wait apart and are counted as one's.)
+//! Each is an open file and some memory, and there may be a host for every endpoint. So they are counted, without a look at the
+//! sockets: a host has about as many of them as it had calls at once since the oldest was last used. While there is room a
+//! call's connection is kept, however many a host has; without, it is closed after the call.
+//!
+//! A host may have some more: a connection that was begun and found another free in the end is kept too, and where tenants with
+//! ranges of their own call the same host as others, each client's connections wait apart and are counted as one's.
 
 use std::{
     collections::HashMap,
