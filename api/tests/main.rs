@@ -24,6 +24,7 @@ mod isolation;
 mod lockout;
 mod mail_kinds;
 mod matrix;
+mod migrating;
 mod outage;
 mod own_account;
 mod passwords;

@@ -222,6 +222,8 @@ async fn everything_stored_about_a_user_is_exported_and_then_gone() {
         (&export["complete"], &export["user_id"]),
         (&json!(true), &json!(user.to_string()))
     );
+    let reason = text(&export["kept_after_deletion"], "audit_events");
+    assert!(reason.contains("Nothing deletes these rows"), "{reason}");
     for table in TABLES.iter().filter(|table| table.rows.is_some()) {
         let section = &export["tables"][table.name];
         let rows = section["rows"].as_array().unwrap();

@@ -40,11 +40,14 @@ mod m20261127_000035_mails_end;
 mod m20261127_000036_asked_addresses;
 mod m20261127_000037_ended_passwords;
 mod m20261127_000038_live_endpoints;
+mod patience;
 
 use sea_orm_migration::{
     prelude::*,
     sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement},
 };
+
+pub use self::patience::Patience;
 
 /// All changes in order.
 pub struct Migrator;
@@ -109,24 +112,37 @@ const MIGRATION_LOCK: i64 = 0x6c61_7463_686b_6579;
 /// Brings the database up to date and grants the application's role what it needs, and no more.
 ///
 /// Runs under an advisory lock, so that two deployments at once take turns. `owner_url` is the role that owns
-/// the tables, `app_role` the one that the processes sign in with.
+/// the tables, `app_role` the one that the processes sign in with. A change that gets no lock within 5 s lets everybody else
+/// go on and is tried again five times, which stdout tells.
 ///
 /// # Errors
-/// When there is no such role; then nothing was changed. When the database refuses; changes that were applied stay
-/// applied.
+/// When there is no such role; then nothing was changed. When the database refuses, or a change got none of its locks, which
+/// is named; changes that were applied stay applied.
 pub async fn migrate(owner_url: &str, app_role: &str) -> Result<(), DbErr> {
+    migrate_with(owner_url, app_role, &Patience::default()).await
+}
+
+/// As [`migrate`], with more or less patience.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_with(owner_url: &str, app_role: &str, patience: &Patience) -> Result<(), DbErr> {
     // The lock belongs to the connection: one connection carries both it and the changes.
     let mut options = ConnectOptions::new(owner_url);
     options.max_connections(1).sqlx_logging(false);
     let db = Database::connect(options).await?;
     db.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))
         .await?;
-    let migrated = migrate_and_grant(&db, app_role).await;
+    let migrated = migrate_and_grant(&db, app_role, patience).await;
     db.close().await?;
     migrated
 }
 
-async fn migrate_and_grant(db: &DatabaseConnection, app_role: &str) -> Result<(), DbErr> {
+async fn migrate_and_grant(
+    db: &DatabaseConnection,
+    app_role: &str,
+    patience: &Patience,
+) -> Result<(), DbErr> {
     let role = Statement::from_sql_and_values(
         DbBackend::Postgres,
         "SELECT FROM pg_roles WHERE rolname = $1",
@@ -136,9 +152,9 @@ async fn migrate_and_grant(db: &DatabaseConnection, app_role: &str) -> Result<()
         let fault = format!("the application's role {app_role:?} does not exist: create it first");
         return Err(DbErr::Custom(fault));
     }
-    Migrator::up(db, None).await?;
-    db.execute_unprepared(&grants(app_role)).await?;
-    Ok(())
+    // Not before the advisory lock was taken: another deployment may take its time.
+    patience::set_lock_timeout(db, patience).await?;
+    patience::apply(db, &grants(app_role), patience).await
 }
 
 /// What the application's role may do: read and write rows, never change a table; the audit trail only grows.

@@ -34,6 +34,9 @@ pub use self::{
 /// How much longer than the call a lease lasts: for the batches before and after it, and for clocks that differ.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
+/// So long jobs whose time is up may take to be given back, before they are left to their leases.
+const GIVING_BACK: Duration = Duration::from_secs(5);
+
 /// Why the worker could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
@@ -52,7 +55,8 @@ pub enum WorkerError {
 }
 
 /// Works until `shutdown` is cancelled; then takes no new job, and lets those that run come to their end for as long
-/// as `worker.drain` allows. Jobs that take longer are left to their leases.
+/// as `worker.drain` allows. Calls and mails that take longer are broken off and given back, so that another worker goes on
+/// with them at once; what cannot be given back, its lease's end brings back.
 ///
 /// # Errors
 /// When a part cannot be set up, or ends by itself. Neither PostgreSQL nor Redis being away makes it end.
@@ -78,7 +82,8 @@ pub async fn run_with(
 
     let (call, mail) = (context.config.webhooks.timeout, context.config.mail.timeout);
     let lanes = [(Lane::Fresh, many), (Lane::Retry, few)];
-    let deliverer = Arc::new(deliver::Deliverer::new(&context, lookup, lanes)?);
+    let time_up = CancellationToken::new();
+    let deliverer = Arc::new(deliver::Deliverer::new(&context, lookup, lanes, &time_up)?);
     for (lane, concurrency) in lanes {
         let deliverer = Arc::clone(&deliverer);
         let handler = move |job| {
@@ -87,7 +92,7 @@ pub async fn run_with(
         };
         spawn_lane(&mut parts, &context, (lane, concurrency, call), &stop, handler)?;
     }
-    let mailer = mail::Mailer::new(&context)?;
+    let mailer = mail::Mailer::new(&context, &time_up)?;
     let handler = move |job| {
         let mailer = mailer.clone();
         async move { mailer.handle(job).await }
@@ -112,8 +117,8 @@ pub async fn run_with(
     };
     tokio::select! {
         ended = finished => ended,
-        () = overdue(&stop, drain) => {
-            tracing::warn!(?drain, "jobs did not end in time; their leases will");
+        () = overdue(&stop, drain, &time_up) => {
+            tracing::warn!("not every job was given back; their leases end");
             Ok(())
         }
     }
@@ -149,7 +154,11 @@ fn lease_for(call: Duration) -> Duration {
     call + LEASE_MARGIN
 }
 
-async fn overdue(stop: &CancellationToken, drain: Duration) {
+/// Once the drain is over, has what still runs broken off and given back; ends when that takes too long as well.
+async fn overdue(stop: &CancellationToken, drain: Duration, time_up: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(drain).await;
+    tracing::warn!(?drain, "jobs did not end in time; they are given back");
+    time_up.cancel();
+    tokio::time::sleep(GIVING_BACK).await;
 }

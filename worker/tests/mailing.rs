@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::world::{DEADLINE, World};
 
-async fn send(world: &World, to: &str, letter: Letter) -> MailId {
+pub(crate) async fn send(world: &World, to: &str, letter: Letter) -> MailId {
     send_as(world, Brand::named("Acmé GmbH"), to, letter).await
 }
 
@@ -150,7 +150,7 @@ async fn a_mail_server_gets_the_mail_and_one_that_puts_it_off_gets_it_again() {
 }
 
 /// Waits until the mail is as the condition says.
-async fn until(world: &World, id: MailId, so: &str) {
+pub(crate) async fn until(world: &World, id: MailId, so: &str) {
     let deadline = Instant::now() + DEADLINE;
     while world
         .count(&format!("SELECT count(*) FROM mails WHERE id = '{id}' AND {so}"))

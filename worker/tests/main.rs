@@ -23,6 +23,7 @@ mod receivers;
 mod resending;
 mod sealing;
 mod signing;
+mod stopping;
 mod switching_off;
 mod tenants;
 mod world;

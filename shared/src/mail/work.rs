@@ -121,6 +121,22 @@ pub async fn failed(
     tx.commit().await
 }
 
+/// Ends the claim of a mail whose sending was broken off. The attempt is not counted; the mail is due again at once.
+///
+/// # Errors
+/// When the database does not answer; then the claim ends with its lease.
+pub async fn give_back(context: &Context, mail: &Claimed) -> Result<(), DbErr> {
+    let (id, generation, now) = (mail.id, mail.generation, context.clock.now());
+    let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
+    tx.execute_raw(raw_sql!(
+        Postgres,
+        "UPDATE mails SET lease_until = NULL, sweep_at = {now}
+         WHERE id = {id} AND generation = {generation} AND state || '' = 'pending'"
+    ))
+    .await?;
+    tx.commit().await
+}
+
 #[derive(FromQueryResult)]
 struct Oldest {
     next_attempt_at: DateTime<Utc>,

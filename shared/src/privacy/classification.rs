@@ -391,8 +391,10 @@ pub const TABLES: &[Table] = &[
         newest: "id",
         ending: Ending::Stay(
             "Evidence of who did what must outlive who did it: nobody could show how an account came to be \
-             deleted. The rows hold the ids of the account and its network addresses, and end with the audit \
-             trail's own retention.",
+             deleted. Nothing deletes these rows: they stay for as long as the tenant's database keeps them. They \
+             hold the id of the account, what it did and what was done to it, and when; and of what it did the \
+             network addresses that it came from and the ids of the requests. Its e-mail address and its name are \
+             not among that.",
         ),
         columns: &[
             (Reference, &["id", "tenant_id"]),

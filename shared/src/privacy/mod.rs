@@ -5,8 +5,8 @@
 //! tomorrow fails the tests until somebody has decided about it.
 //!
 //! Of a deleted account nothing remains but what the classification says is kept, and why: rows of the audit trail,
-//! which hold ids and the user's network addresses, and events whose data is erased as soon as their last delivery
-//! has ended.
+//! which hold ids and the user's network addresses and are never deleted, and events whose data is erased as soon as
+//! their last delivery has ended.
 //!
 //! A deleted tenant goes the same way, table by table ([`purge_tenants`]).
 //!

@@ -401,7 +401,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A delivery that was claimed and not called.
+/// A delivery that was claimed, and not called or not to the end.
 #[derive(Clone, Copy, Debug)]
 pub struct GivenBack {
     /// The delivery.
@@ -412,7 +412,8 @@ pub struct GivenBack {
     pub at: DateTime<Utc>,
 }
 
-/// Ends claims under which nobody was called. The attempts are not counted; each is due again at its time.
+/// Ends claims under which nobody was called, or whose calls were broken off: they must have ended. The attempts are not counted;
+/// each is due again at its time.
 ///
 /// # Errors
 /// When the database does not answer; then the claims end with their leases.

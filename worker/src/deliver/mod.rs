@@ -28,6 +28,7 @@ use latchkey_shared::{
     },
 };
 use metrics::{counter, gauge, histogram};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::guard::{Lookup, SystemLookup};
@@ -67,6 +68,7 @@ pub(crate) struct Deliverer {
     callers: Callers,
     gate: Gate,
     schedule: Arc<Schedule>,
+    time_up: CancellationToken,
     claims: Batcher<Uuid, Option<Claimed>>,
     records: Batcher<Finished, bool>,
     returns: Batcher<GivenBack, ()>,
@@ -74,11 +76,12 @@ pub(crate) struct Deliverer {
 }
 
 impl Deliverer {
-    /// Needs a Tokio runtime. So many jobs of each lane run at once.
+    /// Needs a Tokio runtime. So many jobs of each lane run at once, and none of them calls any longer once their time is up.
     pub(crate) fn new(
         context: &Context,
         lookup: impl Lookup,
         slots: [(Lane, usize); 2],
+        time_up: &CancellationToken,
     ) -> Result<Self, DeliverError> {
         let settings = &context.config.webhooks;
         let (claiming, recording) = (context.clone(), context.clone());
@@ -92,6 +95,7 @@ impl Deliverer {
                 waits: settings.schedule.clone(),
                 jitter: settings.jitter,
             }),
+            time_up: time_up.clone(),
             claims: Batcher::new(BATCH, PARALLELISM, move |ids| claim(claiming.clone(), ids, lease)),
             records: Batcher::new(BATCH, PARALLELISM, move |calls| record(recording.clone(), calls)),
             returns: Batcher::new(BATCH, PARALLELISM, move |back| give_back(returning.clone(), back)),
@@ -118,7 +122,11 @@ impl Deliverer {
         if self.context.clock.now() + until_answered > claimed.lease_until {
             return self.give_back(&claimed, "late", Duration::ZERO).await;
         }
-        let called = self.call(&claimed).await;
+        // Not counted, as after a crash: nobody knows whether the receiver has it, and it is to have it at least once; and as
+        // a failure it would wait for the schedule. The call was dropped, so it ends before another worker begins its own.
+        let Some(called) = self.call(&claimed).await else {
+            return self.give_back(&claimed, "stopped", Duration::ZERO).await;
+        };
         pass.ended(called.observed.duration, called.observed.status.is_some());
         let next = self.next(&claimed, &called);
         let said = Said {
@@ -168,7 +176,7 @@ impl Deliverer {
         }
     }
 
-    /// Lets go of a delivery that was not called, to be found again after a while.
+    /// Lets go of a delivery that was not called to the end, to be found again after a while.
     async fn give_back(&self, claimed: &Claimed, why: &'static str, after: Duration) {
         counter!("latchkey_delivery_returns_total", "reason" => why).increment(1);
         let back = GivenBack {
@@ -179,13 +187,16 @@ impl Deliverer {
         self.returns.submit(back).await;
     }
 
-    async fn call(&self, claimed: &Claimed) -> Called {
+    /// Nothing, where the worker's time was up first.
+    async fn call(&self, claimed: &Claimed) -> Option<Called> {
         let in_flight = gauge!("latchkey_deliveries_in_flight");
         in_flight.increment(1.0);
         let ring = &self.context.config.secrets.data_keys;
         let trace = claimed.trace().map(|trace| trace.child(&*self.context.random));
-        let called = call(&self.callers, ring, claimed, trace, self.context.clock.now()).await;
+        let calling = call(&self.callers, ring, claimed, trace, self.context.clock.now());
+        let called = self.time_up.run_until_cancelled(calling).await;
         in_flight.decrement(1.0);
+        let called = called?;
 
         let outcome = if called.succeeded() { "succeeded" } else { "failed" };
         let class = called.observed.error_class.map_or("none", ErrorClass::as_str);
@@ -198,7 +209,7 @@ impl Deliverer {
                 .unwrap_or_default();
             histogram!("latchkey_delivery_first_attempt_delay_seconds").record(waited);
         }
-        called
+        Some(called)
     }
 
     /// What becomes of the delivery.

@@ -16,6 +16,7 @@ use latchkey_shared::{
 };
 use metrics::{counter, histogram};
 use sea_orm::DbErr;
+use tokio_util::sync::CancellationToken;
 
 pub use self::transport::TransportError;
 use self::transport::{SendError, Transport};
@@ -29,10 +30,12 @@ pub(crate) struct Mailer {
     context: Context,
     transport: Arc<Transport>,
     schedule: Arc<Schedule>,
+    time_up: CancellationToken,
 }
 
 impl Mailer {
-    pub(crate) fn new(context: &Context) -> Result<Self, TransportError> {
+    /// No mail is sent any longer once their time is up.
+    pub(crate) fn new(context: &Context, time_up: &CancellationToken) -> Result<Self, TransportError> {
         // The first mail that is given up is to be seen as a rise.
         for kind in Kind::ALL {
             count(kind.as_str().to_owned(), "given_up", 0);
@@ -44,6 +47,7 @@ impl Mailer {
                 waits: context.config.mail.schedule.clone(),
                 jitter: JITTER,
             }),
+            time_up: time_up.clone(),
         })
     }
 
@@ -59,9 +63,20 @@ impl Mailer {
                 return;
             }
         };
-        let sent = self.send(&claimed).await;
+        let Some(sent) = self.time_up.run_until_cancelled(self.send(&claimed)).await else {
+            return self.give_back(&claimed).await;
+        };
         if let Err(error) = self.record(&claimed, sent).await {
             tracing::warn!(mail = %claimed.id, %error, "an attempt to send was not recorded; it is made again");
+        }
+    }
+
+    /// Lets go of a mail whose conversation was broken off. Nothing more of it is said: what is left of the connection says
+    /// `QUIT`. Should the server have the mail all the same, it gets it again with the same `Message-ID`, as after a crash; so
+    /// the attempt is not counted either.
+    async fn give_back(&self, claimed: &Claimed) {
+        if let Err(error) = work::give_back(&self.context, claimed).await {
+            tracing::warn!(mail = %claimed.id, %error, "a mail was not given back; its lease ends");
         }
     }
 

@@ -152,7 +152,7 @@ struct ExportView {
     complete: bool,
     /// So many rows of a table are exported, newest first.
     rows_per_table: u32,
-    /// What stays when the account is deleted: the reason for each table.
+    /// What stays when the account is deleted: for each table the reason, and for how long.
     kept_after_deletion: HashMap<String, String>,
     /// The caller's rows by table.
     tables: HashMap<String, ExportedTable>,
