@@ -23,6 +23,7 @@ use latchkey_shared::{
     diagnosis::{Level, diagnose},
     postgres::role_of,
     random::OsRandom,
+    reseal::reseal,
     secret::Secret,
     seed::{Seed, seed},
     tenant::{Directory, ResolveError},
@@ -86,7 +87,7 @@ enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
-    /// Make, change and look at the keys that sign access tokens.
+    /// Make, change and look at the keys that sign access tokens; and seal anew what another data key has sealed.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
@@ -164,6 +165,9 @@ enum KeysCommand {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Seal anew, under the data key in use, what another one of `secrets.data_keys` has sealed, so that that one can go. Runs
+    /// beside everything else, and may be stopped and run again. Exits with 1 when something is left.
+    Reseal,
 }
 
 fn algorithm(word: &str) -> Result<Algorithm, &'static str> {
@@ -224,7 +228,7 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn std::error::Error
             Ok(())
         }
         Command::Doctor => doctor(load()?).await,
-        Command::Keys { command } => keys(command),
+        Command::Keys { command } => keys(arguments.config.as_deref(), command).await,
         Command::Openapi { check } => openapi(check),
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -323,7 +327,7 @@ async fn open(config: Config) -> Result<Context, OpenError> {
     Context::open(config, Arc::new(SystemClock), Arc::new(OsRandom::new())).await
 }
 
-fn keys(command: KeysCommand) -> Outcome {
+async fn keys(config: Option<&Path>, command: KeysCommand) -> Outcome {
     let new = |algorithm| key_file::generate(algorithm, &SystemClock, &OsRandom::new());
     let ring = match command {
         KeysCommand::Generate { alg } => {
@@ -338,11 +342,34 @@ fn keys(command: KeysCommand) -> Outcome {
             key_file::rotate(&file, new(alg)?, keep.into())?
         }
         KeysCommand::List { file } => key_file::read(&file)?,
+        KeysCommand::Reseal => return reseal_all(Config::load(Process::Api, config)?).await,
     };
     for key in ring.iter() {
         println!("{} {}", key.id, key.algorithm.as_str());
     }
     Ok(())
+}
+
+async fn reseal_all(config: Config) -> Outcome {
+    let context = open(config).await?;
+    let current = context.config.secrets.data_keys.current().id.clone();
+    let done = reseal(&context).await?;
+    context.postgres.close().await;
+    for column in &done.columns {
+        println!("{column}");
+    }
+    println!(
+        "a process that uses another data key than {current:?} goes on sealing with it: once none does, run this again"
+    );
+    let broken: usize = done.columns.iter().map(|column| column.broken.len()).sum();
+    if broken > 0 {
+        Err(format!("{broken} values do not open: their key is missing, or they were altered").into())
+    } else if done.is_complete {
+        println!("nothing is sealed under another key");
+        Ok(())
+    } else {
+        Err("something may be left under another key: rows are held, or processes use another one".into())
+    }
 }
 
 fn openapi(check: bool) -> Outcome {

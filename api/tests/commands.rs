@@ -216,6 +216,7 @@ async fn the_doctor_finds_what_does_not_work_and_goes_on() {
         "schema: ",
         "clock: ",
         "data keys: ",
+        "audit trail: ",
         "workers: nothing waits",
     ] {
         assert!(text.contains(&format!("ok   {of}")), "{of}: {text}");
@@ -276,6 +277,7 @@ async fn the_doctor_knows_every_place_that_names_a_data_key() {
         "UPDATE mails SET sealed = '' WHERE id = (SELECT min(id::text)::uuid FROM mails)",
         "UPDATE audit_seals SET key_id = 'a' WHERE seq = 1",
         "UPDATE audit_events SET mac_key = 'b' WHERE id = (SELECT audit_id FROM audit_seals WHERE seq = 1 LIMIT 1)",
+        "UPDATE audit_chains SET key_id = 'i'",
         "UPDATE webhook_endpoints SET sealed_secret = '\\x0163', sealed_headers = '\\x0164'",
         "INSERT INTO webhook_former_secrets SELECT id, tenant_id, id, '\\x0165', now(), now() FROM webhook_endpoints",
         "INSERT INTO totp_factors SELECT id, tenant_id, id, '\\x0166', 0, now(), NULL FROM users LIMIT 1",
@@ -288,7 +290,13 @@ async fn the_doctor_knows_every_place_that_names_a_data_key() {
     }
     let (code, text) = code_and_text(&mut command(&bed, &["doctor"]));
     assert!(
-        code == Some(1) && text.contains("not in secrets.data_keys: a, b, c, d, e, f, gg, h\n"),
+        code == Some(1)
+            && text.contains("FAIL data keys: in use, and not in secrets.data_keys: c, d, e, f, gg, h, i\n"),
+        "{text}"
+    );
+    // Those that only verify.
+    assert!(
+        text.contains("WARN audit trail: ") && text.contains("secrets.data_keys does not have: a, b\n"),
         "{text}"
     );
 }

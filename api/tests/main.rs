@@ -42,6 +42,7 @@ mod purposes;
 mod rate_limits;
 mod refresh;
 mod registered_again;
+mod reseal;
 mod revocation;
 mod roles;
 mod second_factor;

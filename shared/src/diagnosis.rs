@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, raw_sql};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, FromQueryResult, Statement, raw_sql};
 use tokio::{net::TcpStream, time::timeout};
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ use crate::{
     postgres::CrossTenant,
     random::Random,
     redis::Redis,
+    reseal::COLUMNS,
     secret::Secret,
     tenant::Directory,
     webhook,
@@ -212,6 +213,8 @@ struct Server {
 #[derive(FromQueryResult)]
 struct DataKey {
     id: String,
+    /// Whether something does not work without it; otherwise rows of the audit trail cannot be verified.
+    needed: bool,
 }
 
 async fn postgres(findings: &mut Findings, context: &Context, schema: &str) -> Result<(), DbErr> {
@@ -272,47 +275,56 @@ async fn postgres(findings: &mut Findings, context: &Context, schema: &str) -> R
 /// The trail may be long, and every link of it is read: that this takes too long breaks nothing.
 async fn data_keys(findings: &mut Findings, context: &Context) {
     let of = "data keys";
-    let missing = match keys_in_use(context).await {
-        Ok(mut keys) => {
-            keys.retain(|id| context.config.secrets.data_keys.get(id).is_none());
-            keys
-        }
+    let mut missing = match keys_in_use(context).await {
+        Ok(keys) => keys,
         Err(error) => {
             let words = format!("which of them are in use cannot be told: {error}");
             return findings.note(of, Level::Doubtful, words);
         }
     };
-    let words = if missing.is_empty() {
+    missing.retain(|key| context.config.secrets.data_keys.get(&key.id).is_none());
+    let (needed, signed): (Vec<DataKey>, Vec<DataKey>) = missing.into_iter().partition(|key| key.needed);
+    let words = if needed.is_empty() {
         "those that are in use are there".to_owned()
     } else {
-        format!("in use, and not in secrets.data_keys: {}", missing.join(", "))
+        format!("in use, and not in secrets.data_keys: {}", ids(&needed))
     };
-    findings.judge(of, missing.is_empty(), Level::Broken, words);
+    findings.judge(of, needed.is_empty(), Level::Broken, words);
+    let words = if signed.is_empty() {
+        "the keys that signed it are there".to_owned()
+    } else {
+        format!(
+            "cannot be verified as a whole: signed with keys that secrets.data_keys does not have: {}",
+            ids(&signed)
+        )
+    };
+    findings.judge("audit trail", signed.is_empty(), Level::Doubtful, words);
+}
+
+fn ids(keys: &[DataKey]) -> String {
+    let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+    ids.join(", ")
 }
 
 /// Of the audit trail, and of everything that is sealed: that begins with the length of its key's id, and the id.
-async fn keys_in_use(context: &Context) -> Result<Vec<String>, DbErr> {
+async fn keys_in_use(context: &Context) -> Result<Vec<DataKey>, DbErr> {
     let tx = context.postgres.cross_tenant(CrossTenant::Verify).await?;
     tx.execute_unprepared("SET LOCAL statement_timeout = '2min'")
         .await?;
-    let keys = DataKey::find_by_statement(raw_sql!(
-        Postgres,
-        "SELECT key_id AS id FROM audit_chains
-         UNION SELECT key_id FROM audit_seals
-         UNION SELECT mac_key FROM audit_events WHERE mac_key IS NOT NULL
-         UNION SELECT convert_from(substring(sealed FROM 2 FOR get_byte(sealed, 0)), 'UTF8') FROM (
-             SELECT sealed_secret AS sealed FROM webhook_endpoints
-             UNION ALL SELECT sealed_headers FROM webhook_endpoints
-             UNION ALL SELECT sealed_secret FROM webhook_former_secrets
-             UNION ALL SELECT sealed FROM totp_factors
-             UNION ALL SELECT sealed FROM mails
-             UNION ALL SELECT sealed FROM idempotency_keys
-         ) AS everything WHERE sealed <> ''
-         ORDER BY id"
-    ))
-    .all(&tx)
-    .await?;
-    Ok(keys.into_iter().map(|key| key.id).collect())
+    let columns = COLUMNS.map(|column| format!("SELECT {} AS sealed FROM {}", column.name, column.table));
+    let question = format!(
+        "SELECT id, bool_or(needed) AS needed FROM (
+             SELECT key_id AS id, true AS needed FROM audit_chains
+             UNION SELECT key_id, false FROM audit_seals
+             UNION SELECT mac_key, false FROM audit_events WHERE mac_key IS NOT NULL
+             UNION SELECT convert_from(substring(sealed FROM 2 FOR get_byte(sealed, 0)), 'UTF8'), true
+             FROM ({}) AS everything WHERE sealed <> ''
+         ) AS keys GROUP BY id ORDER BY id",
+        columns.join(" UNION ALL ")
+    );
+    DataKey::find_by_statement(Statement::from_string(DbBackend::Postgres, question))
+        .all(&tx)
+        .await
 }
 
 async fn default_tenant(findings: &mut Findings, context: &Context) {

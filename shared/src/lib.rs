@@ -13,7 +13,7 @@
 //! | 5 | [`api_key`] [`device`] [`mfa`] [`session`] [`switch_off`] | what they hold |
 //! | 6 | [`auth`] [`seed`] | how they get in |
 //! | 7 | [`privacy`] | what is known of them, and how it is forgotten |
-//! | 8 | [`administration`] [`diagnosis`] [`health`] | who decides about others; what an operator asks, and what probes do |
+//! | 8 | [`administration`] [`diagnosis`] [`health`] [`reseal`] | who decides about others; what an operator asks, and what probes do |
 //!
 //! A feature folder holds *pure* files named after their concept, a `service.rs` with the verbs (transaction
 //! borders, audit, outbox) and a `store.rs` with all the SQL.
@@ -52,6 +52,7 @@ pub mod queue;
 pub mod random;
 pub mod rbac;
 pub mod redis;
+pub mod reseal;
 pub mod resolver;
 pub mod retention;
 pub mod secret;

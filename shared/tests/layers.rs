@@ -49,7 +49,7 @@ const LAYERS: &[&[&str]] = &[
     &["api_key", "device", "mfa", "session", "switch_off"],
     &["auth", "seed"],
     &["privacy"],
-    &["administration", "diagnosis", "health"],
+    &["administration", "diagnosis", "health", "reseal"],
 ];
 
 #[test]

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 pub use self::{
     list::{AuditFilter, begin_export, export_page, list},
-    seal::{Sealed, Waiting, seal, waiting},
+    seal::{Ends, Sealed, SignedEnds, Waiting, ends, seal, sign_ends_anew, waiting},
     verify::{Report, Verification},
     walk::{Fault, Verdict},
 };

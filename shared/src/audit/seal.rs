@@ -64,7 +64,7 @@ pub async fn seal(context: &Context, tenants: &[TenantId], rows: usize) -> Resul
         .collect();
     store::begin_chains(&tx, &beginnings).await?;
     let mut sealed = Sealed::default();
-    let mut ends = Ends::new();
+    let mut ends = Open::new();
     for end in store::lock_chains(&tx, tenants).await? {
         if is_ours(&keys, &end) {
             ends.insert(end.tenant_id.0, end);
@@ -92,13 +92,75 @@ pub async fn seal(context: &Context, tenants: &[TenantId], rows: usize) -> Resul
     Ok(sealed)
 }
 
+/// Ends of chains, a page of them by their tenants.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// So many the current data key has signed.
+    pub already: u64,
+    /// Whose another one has.
+    pub others: Vec<TenantId>,
+    /// The last tenant of the page, if it has any.
+    pub last: Option<TenantId>,
+}
+
+/// Up to `limit` ends, of tenants that come after the given one by their id.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn ends(context: &Context, after: TenantId, limit: u32) -> Result<Ends, DbErr> {
+    let current = &context.config.secrets.data_keys.current().id;
+    let tx = context.postgres.cross_tenant(CrossTenant::Reseal).await?;
+    let mut page = Ends::default();
+    for (tenant, key) in store::ends(&tx, after, limit).await? {
+        page.last = Some(tenant);
+        if key == *current {
+            page.already += 1;
+        } else {
+            page.others.push(tenant);
+        }
+    }
+    Ok(page)
+}
+
+/// Ends that were looked at.
+#[derive(Clone, Debug)]
+pub struct SignedEnds {
+    /// So many were signed anew.
+    pub ends: u64,
+    /// Whose are not ours, or of a key that is missing: they were left as they are.
+    pub broken: Vec<TenantId>,
+}
+
+/// Has the current data key sign the ends of these chains, where they prove to be ours. Those that a worker has in hand are
+/// left to it.
+///
+/// # Errors
+/// When the database does not answer; nothing was signed then.
+pub async fn sign_ends_anew(context: &Context, tenants: &[TenantId]) -> Result<SignedEnds, DbErr> {
+    let ring = &context.config.secrets.data_keys;
+    let (keys, key) = (Keys::of(ring), Key::of(ring.current()));
+    let tx = context.postgres.cross_tenant(CrossTenant::Reseal).await?;
+    let locked = store::lock_chains(&tx, tenants).await?;
+    let (ours, others): (Vec<_>, Vec<_>) = locked.into_iter().partition(|end| is_ours(&keys, end));
+    let anew: Vec<store::Head> = ours
+        .into_iter()
+        .map(|end| head(&key, end.tenant_id, end.length, end.hash))
+        .collect();
+    store::set_heads(&tx, anew.iter()).await?;
+    tx.commit().await?;
+    Ok(SignedEnds {
+        ends: anew.len() as u64,
+        broken: others.into_iter().map(|end| end.tenant_id).collect(),
+    })
+}
+
 /// Where the chains of tenants have got to.
-type Ends = BTreeMap<Uuid, store::Head>;
+type Open = BTreeMap<Uuid, store::Head>;
 
 /// The links for what is queued, each on the end that it makes anew.
 fn extend(
     key: &Key,
-    ends: &mut Ends,
+    ends: &mut Open,
     now: DateTime<Utc>,
     queued: &[store::Queued],
     contents: &[Option<Content>],

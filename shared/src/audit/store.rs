@@ -146,6 +146,17 @@ pub(super) async fn lock_chains(tx: &Tx, tenants: &[TenantId]) -> Result<Vec<Hea
     .await
 }
 
+/// Chains of tenants after the given one by their id, and which key has signed the end of each.
+pub(super) async fn ends(tx: &Tx, after: TenantId, limit: u32) -> Result<Vec<(TenantId, String)>, DbErr> {
+    let limit = i64::from(limit);
+    let rows = tx.query_all_raw(raw_sql!(
+        Postgres,
+        "SELECT tenant_id, key_id FROM audit_chains WHERE tenant_id > {after} ORDER BY tenant_id LIMIT {limit}"
+    ));
+    let end = |row: &QueryResult| Ok((row.try_get("", "tenant_id")?, row.try_get("", "key_id")?));
+    rows.await?.iter().map(end).collect()
+}
+
 /// Up to `share` rows of each tenant, in their order.
 pub(super) async fn queued(tx: &Tx, tenants: &[Uuid], share: usize) -> Result<Vec<Queued>, DbErr> {
     let (tenants, share) = (tenants.to_vec(), i64::try_from(share).unwrap_or(i64::MAX));

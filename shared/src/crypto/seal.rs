@@ -25,9 +25,8 @@ pub struct SealBroken;
 pub fn seal(ring: &KeyRing, id: Uuid, plain: &[u8], random: &dyn Random) -> Result<Vec<u8>, SealBroken> {
     let key = ring.current();
     let nonce: [u8; NONCE_LEN] = random::array(random);
-    let mut sealed = Vec::with_capacity(1 + key.id.len() + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
-    sealed.push(u8::try_from(key.id.len()).map_err(|_| SealBroken)?);
-    sealed.extend_from_slice(key.id.as_bytes());
+    let mut sealed = beginning(key)?;
+    sealed.reserve_exact(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
     sealed.extend_from_slice(&nonce);
     let mut text = plain.to_vec();
     cipher(key)?
@@ -39,6 +38,12 @@ pub fn seal(ring: &KeyRing, id: Uuid, plain: &[u8], random: &dyn Random) -> Resu
         .map_err(|_| SealBroken)?;
     sealed.extend_from_slice(&text);
     Ok(sealed)
+}
+
+/// How everything begins that the key has sealed, and nothing that another has.
+pub(crate) fn beginning(key: &Key) -> Result<Vec<u8>, SealBroken> {
+    let length = u8::try_from(key.id.len()).map_err(|_| SealBroken)?;
+    Ok([[length].as_slice(), key.id.as_bytes()].concat())
 }
 
 /// Opens what [`seal`] made for the same row.

@@ -42,6 +42,8 @@ pub enum CrossTenant {
     Seal,
     /// An operator has the audit trail verified.
     Verify,
+    /// An operator has everything sealed anew that another data key has sealed.
+    Reseal,
     /// The worker makes partitions, and drops those whose day is history.
     Partitions,
     /// The worker writes deliveries of events that go to very many endpoints.
