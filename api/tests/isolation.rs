@@ -9,6 +9,8 @@ use base64::{
 use latchkey_shared::{
     context::Context,
     crypto::token::{Kind, Token},
+    id::TenantId,
+    postgres::{CrossTenant, Postgres},
     random::OsRandom,
 };
 use latchkey_testing::TestBed;
@@ -26,6 +28,31 @@ use crate::{
 pub(crate) struct TenantTable {
     pub(crate) name: String,
     pub(crate) column: &'static str,
+}
+
+#[tokio::test]
+async fn s26_a_transaction_whose_beginning_nobody_waits_for_lends_the_next_one_nothing() {
+    let bed = TestBed::new().await;
+    let mut settings = bed.context.config.postgres.clone();
+    settings.max_connections = 1;
+    let postgres = Postgres::connect(&settings).await.unwrap();
+    for polls in 1..40 {
+        {
+            let beginning = postgres.cross_tenant(CrossTenant::Deliver);
+            let mut beginning = std::pin::pin!(beginning);
+            for _ in 0..polls {
+                if futures::poll!(beginning.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let next = postgres.tenant(TenantId(Uuid::nil())).await.unwrap();
+        let left =
+            "SELECT current_setting('latchkey.scope', true) || current_setting('plan_cache_mode') AS left";
+        let left: String = rows(&next, left).await[0].try_get("", "left").unwrap();
+        assert_eq!(left, "auto", "after {polls} polls");
+    }
 }
 
 async fn rows(db: &impl ConnectionTrait, sql: &str) -> Vec<sea_orm::QueryResult> {

@@ -21,13 +21,15 @@ enum Door {
     User,
     /// Whoever holds the permission in the tenant.
     Takes(&'static str),
+    /// A signed-in user who holds the permission in the tenant.
+    TakesInPerson(&'static str),
     /// Whoever holds the permission in the platform's tenant.
     Platform(&'static str),
     /// An API key: it is about that key.
     Key,
 }
 
-use Door::{Key, Open, Platform, Takes, User};
+use Door::{Key, Open, Platform, Takes, TakesInPerson, User};
 
 /// Every operation. One that is missing here fails the test below: whoever adds it says who may call it.
 const DOORS: &[(&str, Door)] = &[
@@ -127,7 +129,7 @@ const DOORS: &[(&str, Door)] = &[
     ("disableUser", Takes("users:write")),
     ("enableUser", Takes("users:write")),
     ("requireNewPassword", Takes("users:write")),
-    ("resetMfa", Takes("users:write")),
+    ("resetMfa", TakesInPerson("users:write")),
     ("endUserSessions", Takes("users:write")),
     ("listUserSessions", Takes("users:read")),
     ("endUserSession", Takes("users:write")),
@@ -200,11 +202,14 @@ fn refusal(door: Door, caller: Caller) -> Option<(u16, &'static str)> {
             | Caller::SuspendedTenantsMachine,
         ) => unauthenticated,
         (_, Caller::OtherTenantsAdmin) => Some((403, "tenant_mismatch")),
-        (User, Caller::KeyWithScope | Caller::KeyWithoutScope) => Some((403, "session_required")),
+        (User | TakesInPerson(_), Caller::KeyWithScope | Caller::KeyWithoutScope) => {
+            Some((403, "session_required"))
+        }
         (Key, Caller::Member | Caller::Admin | Caller::PlatformAdmin)
-        | (Takes(_), Caller::Member | Caller::KeyWithoutScope) => forbidden,
+        | (Takes(_), Caller::Member | Caller::KeyWithoutScope)
+        | (TakesInPerson(_), Caller::Member) => forbidden,
         (Platform(_), caller) if caller != Caller::PlatformAdmin => forbidden,
-        (User | Takes(_) | Key | Platform(_), _) => None,
+        (User | Takes(_) | TakesInPerson(_) | Key | Platform(_), _) => None,
     }
 }
 
@@ -219,7 +224,7 @@ fn s24_every_operation_has_an_entry_and_every_entry_an_operation() {
         let operation = operations.iter().find(|operation| operation.id == *id);
         let operation = operation.unwrap_or_else(|| panic!("there is no operation {id}"));
         assert_eq!(operation.secured, *door != Open, "{id}: what the document says");
-        if let Takes(permission) | Platform(permission) = door {
+        if let Takes(permission) | TakesInPerson(permission) | Platform(permission) = door {
             let said = format!("Takes `{permission}`");
             let description: Vec<&str> = operation.description.split_whitespace().collect();
             assert!(description.join(" ").contains(&said), "{id} does not say: {said}");
@@ -338,7 +343,7 @@ async fn s24_everyone_is_let_in_where_they_may_and_nowhere_else() {
                 }
                 Caller::PlatformAdmin => continue,
                 Caller::KeyWithScope | Caller::KeyWithoutScope => {
-                    let needed = if let Takes(permission) = door {
+                    let needed = if let Takes(permission) | TakesInPerson(permission) = door {
                         permission
                     } else {
                         "users:read"

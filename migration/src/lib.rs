@@ -127,9 +127,13 @@ pub async fn migrate(owner_url: &str, app_role: &str) -> Result<(), DbErr> {
 /// # Errors
 /// As [`migrate`].
 pub async fn migrate_with(owner_url: &str, app_role: &str, patience: &Patience) -> Result<(), DbErr> {
-    // The lock belongs to the connection: one connection carries both it and the changes.
+    // The lock belongs to the connection: one connection carries both it and the changes, however long they take.
     let mut options = ConnectOptions::new(owner_url);
-    options.max_connections(1).sqlx_logging(false);
+    options
+        .max_connections(1)
+        .max_lifetime(None)
+        .idle_timeout(None)
+        .sqlx_logging(false);
     let db = Database::connect(options).await?;
     db.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))
         .await?;

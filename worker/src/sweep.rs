@@ -81,17 +81,19 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) -> Result
         if looked.is_none_or(|at: Instant| at.elapsed() >= interval) {
             looked = Some(Instant::now());
             tell_overdue(&context).await;
-            lanes = Lane::ALL.to_vec();
+            // Mails are few, and somebody waits for each.
+            lanes = vec![Lane::Mail, Lane::Fresh, Lane::Retry];
         }
         if counted.elapsed() > USAGE_INTERVAL {
             counted = Instant::now();
             write_usage(&context).await;
         }
         lanes = sweep(&context, &lanes).await;
+        let left = interval.saturating_sub(looked.map_or(Duration::ZERO, |at| at.elapsed()));
         let pause = if lanes.is_empty() {
-            interval
+            left
         } else {
-            ROOM_INTERVAL.min(interval)
+            ROOM_INTERVAL.min(left)
         };
         let paused = shutdown.run_until_cancelled(tokio::time::sleep(pause));
         if paused.await.is_none() {

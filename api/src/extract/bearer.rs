@@ -38,6 +38,9 @@ pub struct Recent(pub Caller);
 /// A caller who holds the permission `P`: a signed-in user, or whoever has a key.
 pub struct Permit<P: Permission>(pub Authorized<P>);
 
+/// A signed-in user who holds the permission `P` and has proven a credential lately: for what would undo somebody's protection.
+pub struct RecentPermit<P: Permission>(pub Authorized<P>);
+
 /// A caller who came by a key, whatever the key may do.
 pub struct ByKey(pub Principal);
 
@@ -165,14 +168,28 @@ impl<P: Permission> Admit for Permit<P> {
             Someone::WithKey(caller) => caller.principal,
             signed_in @ Someone::SignedIn(_) => Bearer::admit(auth, signed_in)?.0.session.into(),
         };
-        let lacking = || {
-            Failure::new(
-                ProblemCode::Forbidden,
-                format!("This takes the permission {}.", P::NAME),
-            )
-        };
-        Authorized::prove(principal).map(Self).ok_or_else(lacking)
+        prove(principal).map(Self)
     }
+}
+
+impl<P: Permission> Admit for RecentPermit<P> {
+    fn admit(auth: &Auth, someone: Someone) -> Result<Self, Failure> {
+        let Bearer(caller) = Bearer::admit(auth, someone.clone())?;
+        let permitted = prove(caller.session.into())?;
+        // Whoever lacks the permission need not prove anything.
+        Recent::admit(auth, someone)?;
+        Ok(Self(permitted))
+    }
+}
+
+fn prove<P: Permission>(principal: Principal) -> Result<Authorized<P>, Failure> {
+    let lacking = || {
+        Failure::new(
+            ProblemCode::Forbidden,
+            format!("This takes the permission {}.", P::NAME),
+        )
+    };
+    Authorized::prove(principal).ok_or_else(lacking)
 }
 
 impl Admit for ByKey {
@@ -384,4 +401,5 @@ extractors! {
     [] Recent,
     [] ByKey,
     [P: Permission] Permit<P>,
+    [P: Permission] RecentPermit<P>,
 }

@@ -11,7 +11,7 @@ mod schema;
 mod tenant;
 
 pub use self::{
-    bearer::{Bearer, ByKey, Credential, Enrolling, Permit, Recent},
+    bearer::{Bearer, ByKey, Credential, Enrolling, Permit, Recent, RecentPermit},
     form::FormOrJson,
     json::{Json, OptionalJson},
     limit::{Limit, LimitClass, Mail, SignIn, Token},

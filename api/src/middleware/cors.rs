@@ -16,7 +16,8 @@ use poem::{
 };
 use serde_json::Value;
 
-/// What a page may send. Not `X-API-Key`: keys are for machines, and have no business in a browser.
+/// What a page may send. `X-API-Key` is not needed: keys are for machines, and whoever has one in a page all the same sends it
+/// as `Authorization`.
 const SENT: &str =
     "authorization, content-type, idempotency-key, if-match, traceparent, x-request-id, x-tenant-id";
 /// What it may read, beside what browsers always show.

@@ -138,9 +138,8 @@ pub async fn require_new_password(
     // What is refused to one costs nobody else anything.
     budget::mail_to(auth, &tenant, "require_password", id).await?;
     users::hold(&change.tx, tenant.id, id).await?;
-    let user = users::find(&change.tx, tenant.id, id)
-        .await?
-        .ok_or(UserError::NotFound)?;
+    // Judged again: whoever held the user may have made an owner of them.
+    let user = guard::subordinate(&change, &tenant, caller.principal(), id).await?;
     if !auth::require_new_password(auth, &mut change, &tenant, &user).await? {
         return Err(UserError::Disabled);
     }
@@ -168,9 +167,8 @@ pub async fn reset_mfa(
         budget::mail_to(auth, &tenant, "reset_mfa", id).await?;
     }
     users::hold(&change.tx, tenant.id, id).await?;
-    let user = users::find(&change.tx, tenant.id, id)
-        .await?
-        .ok_or(UserError::NotFound)?;
+    // Judged again: whoever held the user may have made an owner of them.
+    let user = guard::subordinate(&change, &tenant, caller.principal(), id).await?;
     if auth::reset_factor(&mut change, &tenant, &user).await? {
         change.commit().await?;
     }

@@ -102,8 +102,11 @@ impl Postgres {
     /// # Errors
     /// When no connection is to be had.
     pub async fn tenant(&self, tenant: TenantId) -> Result<Tx, DbErr> {
-        self.begin(&format!("SET LOCAL latchkey.tenant_id = '{}'", tenant.0))
-            .await
+        self.begin(&format!(
+            "SET LOCAL latchkey.scope = ''; SET LOCAL latchkey.tenant_id = '{}'",
+            tenant.0
+        ))
+        .await
     }
 
     /// Opens a transaction over all tenants.
@@ -112,13 +115,15 @@ impl Postgres {
     /// When no connection is to be had.
     pub async fn cross_tenant(&self, reason: CrossTenant) -> Result<Tx, DbErr> {
         tracing::trace!(?reason, "cross-tenant transaction");
+        // Each door says both, whatever was said before.
         self.begin(match reason {
             // Planned once for each connection. The planner would rather plan anew for every batch where it sees many days, and
             // come to the same: the statements say which days they look into.
             CrossTenant::Deliver => {
-                "SET LOCAL latchkey.scope = 'cross_tenant'; SET LOCAL plan_cache_mode = force_generic_plan"
+                "SET LOCAL latchkey.tenant_id = ''; SET LOCAL latchkey.scope = 'cross_tenant';
+                 SET LOCAL plan_cache_mode = force_generic_plan"
             }
-            _ => "SET LOCAL latchkey.scope = 'cross_tenant'",
+            _ => "SET LOCAL latchkey.tenant_id = ''; SET LOCAL latchkey.scope = 'cross_tenant'",
         })
         .await
     }

@@ -2,6 +2,10 @@
 //!
 //! SeaORM begins one and is told so in a second round trip. Every operation has a transaction and most of an operation is the
 //! way to the database and back; here both are one text. What follows goes to sqlx as SeaORM would give it.
+//!
+//! What must never happen: that a connection goes back to the pool with a transaction that was begun and that nobody knows of.
+//! The next one on it would have the settings of that, and see whatever it saw. sqlx knows of a transaction once its beginning
+//! was waited for to the end; so a task of its own waits, whoever has stopped waiting for it.
 
 use metrics::Counter;
 use sea_orm::{
@@ -23,7 +27,11 @@ impl Tx {
     /// Begins one with those settings, which end with it: `SET LOCAL` and nothing else.
     pub(super) async fn begin(pool: &PgPool, settings: &str, statements: Counter) -> Result<Self, DbErr> {
         statements.increment(1);
-        let begun = pool.begin_with(AssertSqlSafe(format!("BEGIN; {settings}"))).await;
+        let (pool, begin) = (pool.clone(), format!("BEGIN; {settings}"));
+        let beginning = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await });
+        let begun = beginning
+            .await
+            .map_err(|error| DbErr::Conn(RuntimeErr::Internal(error.to_string())))?;
         let transaction = begun.map_err(|error| match error {
             sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
             sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),

@@ -413,7 +413,7 @@ pub struct GivenBack {
 }
 
 /// Ends claims under which nobody was called, or whose calls were broken off: they must have ended. The attempts are not counted;
-/// each is due again at its time.
+/// each is due again at its time, and what is so at once keeps its place among those that wait.
 ///
 /// # Errors
 /// When the database does not answer; then the claims end with their leases.
@@ -421,6 +421,7 @@ pub async fn give_back(context: &Context, back: &[GivenBack]) -> Result<(), DbEr
     let ids: Vec<Uuid> = back.iter().map(|back| back.id.0).collect();
     let generations: Vec<i32> = back.iter().map(|back| back.generation).collect();
     let times: Vec<DateTime<Utc>> = back.iter().map(|back| back.at).collect();
+    let now = context.clock.now();
     let (wanted, (first, last)) = (ids.clone(), id::span(&ids));
     let tx = context.postgres.cross_tenant(CrossTenant::Deliver).await?;
     tx.execute_raw(raw_sql!(
@@ -428,7 +429,10 @@ pub async fn give_back(context: &Context, back: &[GivenBack]) -> Result<(), DbEr
         "WITH held AS (
              SELECT id FROM deliveries WHERE id = ANY({wanted}) AND id BETWEEN {first} AND {last}
              ORDER BY id FOR NO KEY UPDATE)
-         UPDATE deliveries d SET lease_until = NULL, next_attempt_at = b.at, sweep_at = b.at
+         UPDATE deliveries d SET
+             lease_until = NULL,
+             next_attempt_at = CASE WHEN b.at > {now} THEN b.at ELSE d.next_attempt_at END,
+             sweep_at = b.at
          FROM unnest({ids}::uuid[], {generations}::integer[], {times}::timestamptz[]) AS b (id, generation, at)
          WHERE d.id = ANY(ARRAY(SELECT id FROM held)) AND d.id BETWEEN {first} AND {last} AND d.id = b.id
            AND d.generation = b.generation AND d.state || '' = 'pending'"

@@ -25,7 +25,7 @@ use self::{
 };
 use super::{Tag, export, page, sessions::SessionView};
 use crate::{
-    extract::{ClientOrigin, Credential, Json, Lines, Permit},
+    extract::{ClientOrigin, Credential, Json, Lines, Permit, RecentPermit},
     problem::{ApiResult, Busy, Conflict, Input, Limited, NotFound, Parameters, Permitted},
     reply::{Accepted, Created, List, NoContent, Ok as Reply, Stream},
 };
@@ -261,12 +261,13 @@ impl UsersApi {
     /// The next sign-in takes the password alone. Where the tenant requires a factor of the user, its session can only set
     /// one up: every other operation answers 403 `mfa_enrollment_required`, and the user's API keys count for nothing until
     /// then. A user without a second factor is left alone; one who is disabled stays so. Not of one's own, nor of who may do
-    /// more than the caller. Takes `users:write`.
+    /// more than the caller. Takes `users:write`, held by a signed-in user who has proven a credential lately, and in full: 401
+    /// `reauthentication_required` otherwise; an API key does not do.
     #[oai(path = "/:id/reset-mfa", method = "post", operation_id = "resetMfa")]
     async fn reset_mfa(
         &self,
         Data(auth): Data<&Auth>,
-        Permit(caller): Permit<UsersWrite>,
+        RecentPermit(caller): RecentPermit<UsersWrite>,
         origin: ClientOrigin,
         /// The user
         id: Path<Uuid>,
