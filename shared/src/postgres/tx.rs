@@ -27,8 +27,8 @@ impl Tx {
     /// Begins one with those settings, which end with it: `SET LOCAL` and nothing else.
     pub(super) async fn begin(pool: &PgPool, settings: &str, statements: Counter) -> Result<Self, DbErr> {
         statements.increment(1);
-        let (pool, begin) = (pool.clone(), format!("BEGIN; {settings}"));
-        let beginning = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(begin)).await });
+        let (pool, text) = (pool.clone(), format!("BEGIN; {settings}"));
+        let beginning = tokio::spawn(async move { pool.begin_with(AssertSqlSafe(text)).await });
         let begun = beginning
             .await
             .map_err(|error| DbErr::Conn(RuntimeErr::Internal(error.to_string())))?;
