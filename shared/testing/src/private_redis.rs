@@ -1,7 +1,6 @@
 //! A Redis of a test's own, which it may lose.
 
 use std::{
-    net::TcpListener,
     path::Path,
     process::Stdio,
     time::{Duration, Instant},
@@ -27,8 +26,7 @@ impl PrivateRedis {
     /// A port that nobody listens on.
     #[must_use]
     pub fn free_port() -> u16 {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
+        crate::process::free_port()
     }
 
     /// An empty one, once it listens.
