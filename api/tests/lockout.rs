@@ -2,10 +2,8 @@
 
 use chrono::TimeDelta;
 use futures::future::join_all;
-use latchkey_shared::postgres::{CrossTenant, Tx};
 use latchkey_testing::TestBed;
 use reqwest::Method;
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -81,18 +79,6 @@ async fn s04_of_100_parallel_wrong_passwords_exactly_100_are_counted() {
     assert_eq!(one.scalar(counts).await, 2);
 }
 
-/// A transaction that has gone so far and not ended.
-async fn under_way(api: &Api, sql: &str) -> Tx {
-    let tx = api
-        .context
-        .postgres
-        .cross_tenant(CrossTenant::Deliver)
-        .await
-        .unwrap();
-    tx.execute_unprepared(sql).await.unwrap();
-    tx
-}
-
 #[tokio::test]
 async fn s04_a_right_guess_waits_for_the_failures_beside_it_and_meets_their_lock() {
     let bed = TestBed::new().await;
@@ -100,11 +86,9 @@ async fn s04_a_right_guess_waits_for_the_failures_beside_it_and_meets_their_lock
     acme(&api).await;
     fail(&api, ADA, 4).await;
     // Another attempt is just being counted when this one is looked up, and is not seen.
-    let beside = under_way(
-        &api,
-        "UPDATE lockouts SET failures = 10, locked_until = last_at + interval '2 minutes'",
-    )
-    .await;
+    let beside = api
+        .under_way("UPDATE lockouts SET failures = 10, locked_until = last_at + interval '2 minutes'")
+        .await;
     let commit = async {
         api.until_waiting(1).await;
         beside.commit().await.unwrap();
@@ -122,7 +106,7 @@ async fn who_signs_in_while_the_account_is_deleted_waits_for_that_and_finds_none
     // Their count is what both have to do with, beside the account.
     fail(&api, ADA, 2).await;
     let ada = format!("SELECT id FROM users WHERE email_canonical = '{ADA}'");
-    let beside = under_way(&api, &format!("{ada} FOR UPDATE")).await;
+    let beside = api.under_way(&format!("{ada} FOR UPDATE")).await;
     let path = format!("/v1/users/{}", api.scalar_text(&ada).await);
     let deletion = Api::send(api.request(Method::DELETE, &path).bearer_auth(owner));
     let sign_in = async {

@@ -8,14 +8,12 @@ use latchkey_shared::{
     config::{Config, Process, Source},
     context::Context,
     crypto::seal::{open, seal},
-    postgres::CrossTenant,
     random::OsRandom,
     reseal::reseal,
     webhook::work,
 };
 use latchkey_testing::TestBed;
 use reqwest::Method;
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -249,17 +247,11 @@ async fn s36_a_secret_that_changes_while_everything_is_sealed_anew_is_not_writte
     // By a process that does not use the new key yet, and is about to commit.
     let old_ring = &api.context.config.secrets.data_keys;
     let sealed = seal(old_ring, id, b"changed meanwhile", &OsRandom::new()).unwrap();
-    let held = api
-        .context
-        .postgres
-        .cross_tenant(CrossTenant::Deliver)
-        .await
-        .unwrap();
     let change = format!(
         "UPDATE webhook_endpoints SET sealed_secret = '\\x{}'",
         hex::encode(sealed)
     );
-    held.execute_unprepared(&change).await.unwrap();
+    let held = api.under_way(&change).await;
 
     let context = process_with(&bed, &both()).await;
     // Mails come after endpoints: whoever has sealed them has passed by the one that is held.

@@ -12,7 +12,7 @@ use latchkey_shared::{
     auth::{Auth, bootstrap::bootstrap, upkeep},
     context::Context,
     mail::Message,
-    postgres::CrossTenant,
+    postgres::{CrossTenant, Tx},
     secret::Secret,
     signal,
     user::Email,
@@ -300,8 +300,8 @@ impl Api {
         );
     }
 
-    /// Changes rows behind the server's back.
-    pub(crate) async fn execute(&self, sql: &str) {
+    /// A transaction behind the server's back that has gone so far and not ended.
+    pub(crate) async fn under_way(&self, sql: &str) -> Tx {
         let tx = self
             .context
             .postgres
@@ -309,7 +309,12 @@ impl Api {
             .await
             .unwrap();
         tx.execute_unprepared(sql).await.unwrap();
-        tx.commit().await.unwrap();
+        tx
+    }
+
+    /// Changes rows behind the server's back.
+    pub(crate) async fn execute(&self, sql: &str) {
+        self.under_way(sql).await.commit().await.unwrap();
     }
 }
 

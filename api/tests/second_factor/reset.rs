@@ -1,9 +1,8 @@
 //! A factor that was lost, removed by an administrator.
 
-use latchkey_shared::{clock::Clock, postgres::CrossTenant};
+use latchkey_shared::clock::Clock;
 use latchkey_testing::TestBed;
 use reqwest::Method;
-use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
 use super::{
@@ -216,14 +215,8 @@ async fn s20_a_second_step_beside_a_reset_leaves_no_session() {
         let (_, owner) = owner(&api).await;
         let id = id_of_ada(&api).await;
         let body = totp(&first_step(&api).await, &pyotp(&ada.secret, bed.clock.now()));
-        let held = api
-            .context
-            .postgres
-            .cross_tenant(CrossTenant::Deliver)
-            .await
-            .unwrap();
         let row = format!("SELECT 1 FROM users WHERE id = '{id}' FOR NO KEY UPDATE");
-        held.execute_unprepared(&row).await.unwrap();
+        let held = api.under_way(&row).await;
         // Both wait for the user's row, one after the other.
         let turn = async |is_first: bool| {
             if !is_first {
